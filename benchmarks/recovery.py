@@ -1,0 +1,190 @@
+"""Recovery: from a repaired but cold backend back to full traffic.
+
+``python -m benchmarks.recovery [--quick] [--json]``. Virtual time, fixed seeds. The same scenario
+(``benchmarks.simulation.cold_cache``) is met with four ways back: the ramp gated by latency and errors,
+the reference document's fixed ramp (120 s in steps of a tenth), a fixed ramp as fast as the gated one, and
+closing at once. The fixed 120 s stay so far below what the backend could take that hardly a call is slow;
+what they cost is refused calls, so slow calls are judged against the ways back of like speed. Also checked:
+the share of traffic that is really sent against the share the ramp aims at.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import harness
+from benchmarks.harness import Figure, Run
+from benchmarks.simulation import GENERATOR
+from benchmarks.simulation.cold_cache import Recovery, Scenario, recover
+from benchmarks.simulation.seawall_rule import SeawallRule
+from seawall.resilience.policy import Breaker, Ramp
+
+SEEDS = 5
+SEEDS_QUICK = 1
+FIXED_S, FIXED_STEP = 120.0, 0.1
+SHARE_WINDOW_S = 2.0
+SHARE_TOLERANCE = 2.0
+FASTER = 2.0
+SLOW_CALLS = 24.0
+"""What the resilience design measured for its gated ramp."""
+
+ARMS: dict[str, Ramp] = {
+    "gated": Ramp(kind="gated"),
+    "fixed 120 s": Ramp(kind="fixed", duration="120s", step="10%"),
+    "fixed 30 s": Ramp(kind="fixed", duration="30s", step="10%"),
+    "instant close": Ramp(kind="none"),
+}
+
+
+def rule_for(ramp: Ramp) -> SeawallRule:
+    """Return an engine with the policy under test and this way back."""
+    return SeawallRule(Breaker(errors="5%", p95="500ms", ramp=ramp))
+
+
+def deviation_points(one: Recovery, aim: Callable[[float, float], float]) -> float:
+    """Return the worst gap between sent and aimed share, in points, over windows of two seconds.
+
+    ``aim`` gets the time and the engine's own share and returns the share that should be sent. Only
+    calls between the first admitted share and full traffic are looked at.
+    """
+    worst = 0.0
+    index = -1
+    aimed = sent = calls = 0.0
+    for at, share, admitted in one.shares:
+        if not 0.0 < share < 1.0:
+            continue
+        slot = int(at / SHARE_WINDOW_S)
+        if slot != index:
+            if calls >= 100:
+                worst = max(worst, abs(sent - aimed) / calls)
+            index, aimed, sent, calls = slot, 0.0, 0.0, 0.0
+        aimed += aim(at, share)
+        sent += admitted
+        calls += 1
+    return 100 * worst
+
+
+def fixed_aim(one: Recovery) -> Callable[[float, float], float]:
+    """Return the share that the fixed ramp owes by the reference, computed from the clock alone."""
+    started = next((at for at, share, _ in one.shares if 0.0 < share < 1.0), math.inf)
+
+    def aim(at: float, share: float) -> float:
+        del share
+        return min(1.0, FIXED_STEP * (1 + int((at - started) / (FIXED_S * FIXED_STEP))))
+
+    return aim
+
+
+def mean(values: list[float]) -> float | None:
+    """Return the mean, rounded for the record; None when it did not happen in every run."""
+    value = statistics.fmean(values)
+    return round(value, 2) if math.isfinite(value) else None
+
+
+def summary(runs: list[Recovery]) -> dict[str, float | None]:
+    """Return the means over the seeds, as plain data."""
+    return {
+        "full_s": mean([one.full_s for one in runs]),
+        "ramp_s": mean([one.full_s - one.first_traffic_s for one in runs]),
+        "runs_to_full": sum(math.isfinite(one.full_s) for one in runs),
+        "reopenings": mean([one.reopenings for one in runs]),
+        "slow_calls": mean([one.slow for one in runs]),
+        "refused_calls": mean([one.refused for one in runs]),
+        "refused_or_slow": mean([one.refused + one.slow for one in runs]),
+        "sent_calls": mean([one.sent for one in runs]),
+    }
+
+
+def body(run: Run) -> None:
+    """Run all arms over all seeds and collect the figures."""
+    scenario = Scenario()
+    seeds = range(SEEDS_QUICK if run.quick else SEEDS)
+    runs: dict[str, list[Recovery]] = {}
+    for name, ramp in ARMS.items():
+        runs[name] = [recover(rule_for(ramp), scenario, seed) for seed in seeds]
+        run.say(f"{name}: {summary(runs[name])}")
+    sums = {name: summary(one) for name, one in runs.items()}
+    run.details = {"scenario": repr(scenario), "seeds": list(seeds), "generator": GENERATOR, "arms": sums}
+    gated, fixed, like = sums["gated"], sums["fixed 120 s"], sums["fixed 30 s"]
+
+    def add(name: str, key: str, unit: str, op: harness.Operator | None, target: float | None) -> None:
+        others = {arm: values[key] for arm, values in sums.items() if arm != "gated"}
+        run.add(
+            Figure(
+                figure=name,
+                value=gated[key],
+                unit=unit,
+                op=op,
+                target=target,
+                rivals=others,
+                generator=GENERATOR,
+            )
+        )
+
+    add("gated ramp: repair to full traffic", "full_s", "s", None, None)
+    run.add(
+        Figure(
+            figure="gated ramp: times faster to full than the fixed ramp",
+            value=round(fixed["full_s"] / gated["full_s"], 2)
+            if fixed["full_s"] and gated["full_s"]
+            else None,
+            unit="x",
+            op=">=",
+            target=FASTER,
+            generator=GENERATOR,
+        )
+    )
+    add("gated ramp: reopenings", "reopenings", "per run", "<=", 0.0)
+    add("gated ramp: slow or timed-out calls", "slow_calls", "calls", "<=", SLOW_CALLS)
+    add(
+        "gated ramp: same, against a fixed ramp of like speed",
+        "slow_calls",
+        "calls",
+        "<=",
+        like["slow_calls"],
+    )
+    add("gated ramp: refused or slow", "refused_or_slow", "calls", "<=", fixed["refused_or_slow"])
+    shares = {
+        "gated": max(deviation_points(one, lambda _, share: share) for one in runs["gated"]),
+        "fixed 120 s": max(deviation_points(one, fixed_aim(one)) for one in runs["fixed 120 s"]),
+    }
+    for name, points in shares.items():
+        run.add(
+            Figure(
+                figure=f"{name}: worst gap between sent and target share",
+                value=round(points, 3),
+                unit="points",
+                op="<=",
+                target=SHARE_TOLERANCE,
+                generator=GENERATOR,
+            )
+        )
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the three ways back beside each other."""
+    table = Table(title=f"cold cache, {Scenario()} · generator {GENERATOR}", title_justify="left")
+    arms = run.details["arms"]
+    if not isinstance(arms, dict):
+        raise TypeError(f"details.arms: {type(arms).__name__}; body() stores a dict")
+    table.add_column("way back")
+    for key in next(iter(arms.values())):
+        table.add_column(key.replace("_", " "), justify="right")
+    for name, values in arms.items():
+        table.add_row(name, *(harness.short(value) for value in values.values()))
+    console.print(table)
+
+
+def main() -> int:
+    """Run the benchmark as a command."""
+    return harness.main("recovery", __doc__.split("\n")[0], body, show=show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""The blocking edge: guards calls of synchronous functions, on whatever thread they run.
+
+It waits (for a place in the bulkhead, between attempts) and starts the thread of an active probe; every decision is
+``plan``'s.  A running synchronous function can't be interrupted: a timeout here is a deadline that the function can
+read (``seawall.deadline``), an end to further attempts, and a failure in the breaker's books.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from types import CoroutineType
+from typing import Any, Final, TypeVar
+
+from seawall.kernel.errors import Outcome, UsageError
+from seawall.resilience import deadline
+from seawall.resilience.breaker import NEVER, CircuitBreaker
+from seawall.resilience.bulkhead import Ticket
+from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe
+
+R = TypeVar("R")
+Function = Callable[..., Any]
+
+WAIT_MAX_S: Final = 3600.0 * 24
+"""``Event.wait`` takes no infinity."""
+
+_probes: Final[dict[int, threading.Thread]] = {}
+"""The probe thread of each breaker, by identity: at most one, even if it hangs."""
+
+
+def call(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    """Call ``fn`` through ``plan``; what it raises or the fallback's value comes out.
+
+    Raises:
+        CallRejected: the plan did not let the call through.
+        DeadlineExceeded: there was no time left for it.
+        UsageError: ``fn`` returned a coroutine: it would run outside the guard.
+    """
+    if plan.fallback is None:
+        return _attempts(plan, fn, args, kwargs)
+    try:
+        return _attempts(plan, fn, args, kwargs)
+    except BaseException as error:  # noqa: BLE001 -- fall_back raises again what it does not replace
+        return plan.fall_back(error, plan.now())  # type: ignore[return-value]  # the user's promise
+
+
+def _attempts(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    now = plan.now
+    this = enter(plan)
+    try:
+        while True:
+            try:
+                value = _attempt(this, fn, args, kwargs)
+            except BaseException as error:
+                delay_s = this.failed(error, now())
+                if delay_s is None:
+                    raise
+            else:
+                if isinstance(value, CoroutineType):
+                    raise unguarded(fn, value)
+                at = now()
+                if this.overran(at):
+                    # It can't be interrupted, so its value is given all the same, but it was a failure.
+                    this.end(Outcome.FAILED, at)
+                    return value
+                delay_s = this.succeeded(value, at)
+                if delay_s is None:
+                    return value
+            plan.sleep(delay_s)
+    finally:
+        this.leave(now())
+
+
+def _attempt(this: Call, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    at = this.plan.now()
+    until = this.begin(at)
+    if this.plan.probe is not None:
+        watch(this.plan, at)
+    if until == NEVER:
+        return fn(*args, **kwargs)
+    with deadline.scope(until):
+        return fn(*args, **kwargs)
+
+
+def enter(plan: Plan) -> Call:
+    """A call that has its place in the bulkhead, waited for if need be.
+
+    Raises:
+        CallRejected: there is none, or the rate limit is reached.
+        DeadlineExceeded: there is no time left.
+    """
+    at = plan.now()
+    this = Call(plan, at)
+    if not this.enter(at):
+        _wait_for_place(this, at)
+    return this
+
+
+def _wait_for_place(this: Call, at: float) -> None:
+    plan = this.plan
+    bulkhead = plan.bulkhead
+    assert bulkhead is not None  # ``enter`` says no only where there is one
+    woken = threading.Event()
+    ticket = bulkhead.enqueue(at, woken.set)
+    if ticket is None:
+        raise this.crowded(at, FULL)
+    if not ticket.granted:
+        try:
+            woken.wait(min(max(min(ticket.expires_at, this.deadline_at) - at, 0.0), WAIT_MAX_S))
+        except BaseException:
+            # Ctrl-C while waiting: the place must not come to somebody who has gone.
+            hand_on(bulkhead.cancel(ticket, plan.now()))
+            raise
+        if not ticket.granted:
+            now = max(plan.now(), min(ticket.expires_at, this.deadline_at))
+            hand_on(bulkhead.cancel(ticket, now))
+            if now >= this.deadline_at:
+                raise this.expired(now, "in the queue")
+            raise this.crowded(now, TIRED)
+    this.entered()
+
+
+def hand_on(heir: Ticket | None) -> None:
+    """Wake the waiter whom a place went to."""
+    if heir is not None and heir.wake is not None:
+        heir.wake()
+
+
+def unguarded(fn: Callable[..., object], value: CoroutineType[Any, Any, Any]) -> UsageError:
+    """The error for a "synchronous" function that gave a coroutine."""
+    value.close()
+    name = getattr(fn, "__qualname__", repr(fn))
+    return UsageError(
+        f"{name} returned a coroutine, which would run outside the guard: guard the async function itself, "
+        "or use acall()"
+    )
+
+
+def watch(plan: Plan, now: float) -> None:
+    """Start the active probe if the breaker suspects a stall."""
+    breaker = plan.breaker
+    if isinstance(breaker, CircuitBreaker) and breaker.suspects(now) and plan.probe is not None:
+        start_probe(breaker, plan.probe, plan.now)
+
+
+def start_probe(breaker: CircuitBreaker, probe: Probe, now: Callable[[], float]) -> None:
+    """Run ``probe`` on a thread of its own and tell ``breaker`` how it went, at the latest when its time is over."""
+    running = _probes.get(id(breaker))
+    if running is not None and running.is_alive():
+        # The last probe still hangs: that is the answer.
+        breaker.probed(False, now())
+        return
+    answer = _Answer(breaker, now)
+
+    def run() -> None:
+        ok = False
+        try:
+            ok = probe() is not False
+        except Exception:  # noqa: BLE001 -- whatever a probe raises means "not well"
+            ok = False
+        finally:
+            timer.cancel()
+            _probes.pop(id(breaker), None)
+            answer.give(ok=ok)
+
+    timer = threading.Timer(max(breaker.stall_after_s, 0.001), answer.give)
+    timer.daemon = True
+    thread = threading.Thread(target=run, name=f"seawall-probe-{breaker.name}", daemon=True)
+    _probes[id(breaker)] = thread
+    timer.start()
+    thread.start()
+
+
+class _Answer:
+    """Told twice (by the probe and by the timer), it passes on the first."""
+
+    __slots__ = ("_breaker", "_now", "_open")
+
+    def __init__(self, breaker: CircuitBreaker, now: Callable[[], float]) -> None:
+        self._breaker = breaker
+        self._now = now
+        self._open = [True]
+
+    def give(self, *, ok: bool = False) -> None:
+        try:
+            self._open.pop()  # atomic: exactly one caller gets the element
+        except IndexError:
+            return
+        self._breaker.probed(ok, self._now())
+
+
+def function(holder: PlanHolder, fn: Function) -> Function:
+    """``fn`` guarded by the holder's plan.
+
+    A plan that only has a breaker gets the short way: while the breaker is plainly closed, a call costs two clock
+    readings and two counter increments, written out here instead of called, because a call is what costs.
+    """
+    breaker = holder.plan.inline()
+    if breaker is None:
+        return lambda *args, **kwargs: call(holder.plan, fn, args, kwargs)
+    now = holder.plan.now
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        started = now()
+        if started >= breaker.due:
+            return call(holder.plan, fn, args, kwargs)
+        cohort = breaker.cohort
+        cohort.started += 1
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:
+            holder.plan.settle_error(breaker, cohort, started, error)
+            raise
+        ended = now()
+        if ended - started < breaker.slow_s:
+            cohort.fast += 1
+        else:
+            breaker.settle(cohort, Outcome.OK, started, ended)
+        return result
+
+    return guarded
+
+
+def generator(holder: PlanHolder, fn: Function) -> Function:
+    """The generator function ``fn`` guarded; a call's outcome is settled when the generator is exhausted.
+
+    A consumer that stops early (``close``, or dropping the generator) proves nothing: void.
+    """
+
+    def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        this = enter(holder.plan)
+        now = this.plan.now
+        try:
+            this.begin(now())
+            try:
+                value = yield from fn(*args, **kwargs)
+            except BaseException as error:
+                this.failed(error, now())
+                raise
+            this.succeeded(value, now())
+            return value
+        finally:
+            this.leave(now())
+
+    return guarded
