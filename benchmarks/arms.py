@@ -17,21 +17,21 @@ from typing import Any, cast
 from benchmarks.harness import Arm, cpu_clock
 
 _SYNC = """
-def arm(n, {names}):
-    turns = repeat(None, n)
-    started = clock()
-    for _ in turns:
+def arm(number_, {names}):
+    turns_ = repeat(None, number_)
+    started_ = clock()
+    for _ in turns_:
 {statement}
-    return clock() - started
+    return clock() - started_
 """
 
 _ASYNC = """
-async def arm(n, {names}):
-    turns = repeat(None, n)
-    started = clock()
-    for _ in turns:
+async def arm(number_, {names}):
+    turns_ = repeat(None, number_)
+    started_ = clock()
+    for _ in turns_:
 {statement}
-    return clock() - started
+    return clock() - started_
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import count
 
 from benchmarks.contestants import (
     ASYNC,
@@ -11,6 +12,7 @@ from benchmarks.contestants import (
     CALL,
     CALL_ARGS,
     CATCH,
+    PACED,
     RECORD,
     REJECT,
     REJECT_VALUE,
@@ -51,7 +53,7 @@ def seawall(runner: asyncio.Runner) -> Contestant:
     async def make_async() -> Statement:
         return Statement(AWAIT, {"f": guard("cost-async", breaker=POLICY)(nothing_async)})
 
-    recorder = engine()
+    recorder, paced = engine(), CircuitBreaker(POLICY.rules(), name="paced")
     now = time.monotonic()
     recorder.admit(now)
     return Contestant(
@@ -64,6 +66,11 @@ def seawall(runner: asyncio.Runner) -> Contestant:
             ASYNC: runner.run(make_async()),
             VERDICT: Statement("b.allows()", {"b": engine()}),
             RECORD: Statement("b.record(True, 0.01, now)", {"b": recorder, "now": now}),
+            # The other rows call so fast that the window hardly ever rolls; here every fifth call rolls it.
+            PACED: Statement(
+                "at = tick()\nb.settle(b.admit(at), ok, at, at + 0.005)",
+                {"b": paced, "ok": Outcome.OK, "tick": count(0.0, 0.01).__next__},
+            ),
             REJECT: Statement(CATCH, {"f": broken(nothing), "Rejected": BreakerOpen}),
             REJECT_VALUE: Statement("call(f)", {"call": broken.try_call, "f": nothing}),
         },

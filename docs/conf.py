@@ -1,10 +1,13 @@
 """Sphinx configuration. `make docs` builds with every warning fatal."""
 
+import inspect
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "src")]
+
+from sphinx.application import Sphinx  # noqa: E402  (so is the third-party part)
 
 from seawall import __version__  # noqa: E402  (the path has to be set first)
 
@@ -44,3 +47,16 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+
+
+def described_elsewhere(app: Sphinx, _what: str, _name: str, value: object, *_: object) -> bool | None:
+    """Leave to the kernel's own pages what the front door only passes on: one name, one description."""
+    if app.env.docname != "reference/api/seawall":
+        return None
+    of_the_kernel = str(getattr(value, "__module__", "")).startswith("seawall.kernel")
+    return True if of_the_kernel or inspect.ismodule(value) else None
+
+
+def setup(app: Sphinx) -> None:
+    """Register the rule above."""
+    app.connect("autodoc-skip-member", described_elsewhere)

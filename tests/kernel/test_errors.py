@@ -117,3 +117,8 @@ def test_a_rejection_formats_nothing_until_it_is_read():
 def test_a_rejection_takes_keywords():
     error = errors.BreakerOpen(name="db", reason="errors", retry_after_s=1.0, detail=7)
     assert (error.name, error.reason, error.retry_after_s, error.detail) == ("db", "errors", 1.0, 7)
+
+
+def test_a_problem_with_a_monstrous_value_can_still_be_told() -> None:
+    text = str(errors.Problem("breaker.probes", 10**5000, "whole number from 1 to 10000"))
+    assert text == "breaker.probes = <int>: allowed is whole number from 1 to 10000"

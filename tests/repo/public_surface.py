@@ -5,6 +5,7 @@ change shows up in review as what it is: a promise made, kept or broken.
 """
 
 import enum
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -56,7 +57,14 @@ def _describe(name: str, value: object) -> Iterator[str]:
 
 
 def _members(owner: type) -> Iterator[str]:
-    for name, member in sorted(vars(owner).items()):
+    """What a class offers, and what it inherits from classes of ours that are not exported."""
+    members = {
+        name: member
+        for base in reversed(owner.__mro__)
+        if base is owner or (base.__module__.startswith("seawall.") and base.__name__ not in _exported())
+        for name, member in vars(base).items()
+    }
+    for name, member in sorted(members.items()):
         if name.startswith("_"):
             continue
         if isinstance(member, classmethod | staticmethod):
@@ -65,6 +73,11 @@ def _members(owner: type) -> Iterator[str]:
             yield f"    {name}{_signature(member)}"
         else:  # a property, a slot, a class attribute: storage may change, reading may not
             yield f"    .{name}"
+
+
+@functools.cache
+def _exported() -> frozenset[str]:
+    return frozenset(name for module in packages() for name in module.__all__)
 
 
 def _signature(function: object) -> str:

@@ -350,7 +350,7 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.key} = {self.value!r}: allowed is {self.allowed}"
+        text = f"{self.key} = {_shortened(self.value)}: allowed is {self.allowed}"
         return f"{text}; {self.fix}" if self.fix else text
 
 

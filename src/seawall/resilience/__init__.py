@@ -1,11 +1,12 @@
 """Breakers, retries with a budget, bulkheads, limits and deadlines, composed by ``guard``.
 
-What it is not: a proxy, a metrics library or a scheduler.  Users enter through ``guard``; the proxy, the function host
-and the simulators drive the engines below it.
+What it is not: a proxy, a metrics library or a scheduler.  Users enter through ``guard``; the proxy, the
+function host and the simulators drive the engines below it.
 
-Reading order: ``policy`` (what users write), ``states`` (the breaker's table), ``windows`` and ``detector`` (how it
-knows), ``recovery`` (the way back), ``breaker``; ``budget``, ``bulkhead``, ``limits``, ``retry``, ``deadline`` (the
-other engines); ``plan`` (how they act together); ``threads`` and ``aio`` (the edges that wait); ``guard``.
+Reading order: ``policy`` (what users write), ``states`` (the breaker's table), ``windows`` and ``detector``
+(how it knows), ``recovery`` (the way back), ``walk`` and ``breaker``; ``budget``, ``bulkhead``, ``limits``,
+``retry``, ``deadline`` (the other engines); ``plan`` (how they act together); ``threads`` and ``aio`` (the
+edges that wait); ``guard``.
 """
 
 from seawall.resilience.breaker import BreakerStatistics, CircuitBreaker

@@ -2,21 +2,25 @@
 
 The only file of this package that awaits.  It waits and interrupts; every decision is ``plan``'s.
 
-Cancellation from outside passes through untouched and counts as nothing: the ticket is voided, the place in the
-bulkhead handed on.  An own timeout is told apart from it by ``asyncio.timeout`` and comes out as ``DeadlineExceeded``.
+Cancellation from outside passes through untouched and counts as nothing: the ticket is voided, the place in
+the bulkhead handed on.  An own timeout is told apart from it by ``asyncio.timeout`` and comes out as
+``DeadlineExceeded``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from seawall.kernel.errors import Outcome
 from seawall.resilience import deadline, threads
-from seawall.resilience.breaker import NEVER, CircuitBreaker
+from seawall.resilience.breaker import CircuitBreaker
 from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe
+from seawall.resilience.windows import NEVER
 
 R = TypeVar("R")
 Function = Callable[..., Any]
@@ -59,7 +63,12 @@ async def _attempts(
                 if delay_s is None:
                     raise
             else:
-                delay_s = this.succeeded(value, now())
+                at = now()
+                if this.overran(at):
+                    # It blocked the loop or caught the cancellation; see threads.
+                    this.end(Outcome.FAILED, at)
+                    return value
+                delay_s = this.succeeded(value, at)
                 if delay_s is None:
                     return value
             await pause(delay_s)
@@ -73,8 +82,6 @@ async def _attempt(
     now = this.plan.now
     at = now()
     until = this.begin(at)
-    if this.plan.probe is not None:
-        watch(this.plan, at)
     if until == NEVER:
         return await fn(*args, **kwargs)
     limit = asyncio.timeout(until - at)
@@ -97,8 +104,14 @@ async def enter(plan: Plan) -> Call:
     """
     at = plan.now()
     this = Call(plan, at)
-    if not this.enter(at):
-        await _wait_for_place(this, at)
+    try:
+        if not this.enter(at):
+            await _wait_for_place(this, at)
+        if plan.probe is not None:
+            watch(plan, at)
+    except BaseException:
+        this.leave(plan.now())
+        raise
     return this
 
 
@@ -114,8 +127,10 @@ async def _wait_for_place(this: Call, at: float) -> None:
         try:
             loop.call_soon_threadsafe(_resolve, woken)
         except RuntimeError:
-            # Our loop is closed: nobody will ever use this place.
-            threads.hand_on(bulkhead.leave(plan.now()))
+            # Our loop is closed: nobody will ever use this place. Cancelled and not left, because the
+            # coroutine that waits for it may be closed yet, and would give it back a second time.
+            assert ticket is not None  # only who queued is woken
+            threads.hand_on(bulkhead.cancel(ticket, plan.now()))
 
     ticket = bulkhead.enqueue(at, wake)
     if ticket is None:
@@ -151,16 +166,20 @@ def watch(plan: Plan, now: float) -> None:
     if not inspect.iscoroutinefunction(plan.probe):
         threads.start_probe(breaker, plan.probe, plan.now)
         return
-    task = asyncio.get_running_loop().create_task(_probe(breaker, plan.probe, plan.now))
+    # A context of its own: the probe works for everybody, not under the deadline of the call that was
+    # suspicious.
+    task = asyncio.get_running_loop().create_task(
+        _probe(breaker, plan.probe, plan.now), context=contextvars.Context()
+    )
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
 
 async def _probe(breaker: CircuitBreaker, probe: Probe, now: Callable[[], float]) -> None:
-    ok = False
+    ok = True  # a probe that is cancelled, because the loop ends, has found nothing
     try:
         async with asyncio.timeout(breaker.stall_after_s):
-            ok = await probe() is not False  # type: ignore[misc]  # watch() looked: it is a coroutine function
+            ok = await probe() is not False  # type: ignore[misc]  # watch() looked: it is async
     except Exception:  # noqa: BLE001 -- whatever a probe raises means "not well"
         ok = False
     finally:
@@ -168,7 +187,7 @@ async def _probe(breaker: CircuitBreaker, probe: Probe, now: Callable[[], float]
 
 
 def function(holder: PlanHolder, fn: Function) -> Function:
-    """The coroutine function ``fn`` guarded by the holder's plan; see ``threads.function`` for the short way."""
+    """The coroutine function ``fn`` guarded by the holder's plan; the short way is told in ``threads``."""
     breaker = holder.plan.inline()
     if breaker is None:
 
@@ -176,11 +195,17 @@ def function(holder: PlanHolder, fn: Function) -> Function:
             return await call(holder.plan, fn, args, kwargs)
 
         return guarded_by_all
+    return (_called if threads.COMPILED else _inlined)(holder, fn, breaker)
+
+
+def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     now = holder.plan.now
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
         if started >= breaker.due:
+            if breaker.inline and started < breaker.rejects_until:
+                raise holder.plan.refusal(breaker, started)
             return await call(holder.plan, fn, args, kwargs)
         cohort = breaker.cohort
         cohort.started += 1
@@ -199,8 +224,31 @@ def function(holder: PlanHolder, fn: Function) -> Function:
     return guarded
 
 
+def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
+    now, enter, leave = holder.plan.now, breaker.enter, breaker.leave
+
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        started = now()
+        cohort = enter(started)
+        if cohort is None:
+            if breaker.inline and started < breaker.rejects_until:
+                raise holder.plan.refusal(breaker, started)
+            return await call(holder.plan, fn, args, kwargs)
+        try:
+            result = await fn(*args, **kwargs)
+        except BaseException as error:
+            holder.plan.settle_error(breaker, cohort, started, error)
+            raise
+        ended = now()
+        if not leave(cohort, started, ended):
+            breaker.settle(cohort, Outcome.OK, started, ended)
+        return result
+
+    return guarded
+
+
 def generator(holder: PlanHolder, fn: Function) -> Function:
-    """The async generator function ``fn`` guarded; a call's outcome is settled when the generator is exhausted.
+    """The async generator function ``fn`` guarded; a call is settled when its generator is exhausted.
 
     A consumer that stops early (``aclose``) proves nothing: void.
     """
@@ -229,11 +277,47 @@ def generator(holder: PlanHolder, fn: Function) -> Function:
             this.failed(error, now())
             raise
         finally:
-            this.leave(now())
-            if source is not None:
-                await source.aclose()
+            try:
+                if source is not None:
+                    await source.aclose()
+            finally:
+                this.leave(now())
 
     return guarded
+
+
+class Limit:
+    """The time limit of an ``async with`` block: interrupts it, and tells guards inside about it.
+
+    Args:
+        until: when the block has to be over, monotonic seconds; infinity: never.
+        now: monotonic seconds now.
+    """
+
+    __slots__ = ("_scope", "_timeout")
+
+    def __init__(self, until: float, now: float) -> None:
+        self._timeout = None if until == NEVER else asyncio.timeout(until - now)
+        self._scope = deadline.scope(until)
+
+    async def enter(self) -> None:
+        """The block begins."""
+        if self._timeout is not None:
+            await self._timeout.__aenter__()
+            self._scope.__enter__()
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """The block ends; true if that is because its time was over."""
+        if self._timeout is None:
+            return False
+        self._scope.__exit__(kind, error, trace)
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            return True
+        return False
 
 
 async def pause(delay_s: float) -> None:

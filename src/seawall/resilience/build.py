@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Builder:
         values = settings.values_of(policy)
         retry = policy.retry
         kept = _Kept(policy, old_policy)
-        return Plan(
+        plan = Plan(
             name=self.name,
             key="",
             now=clock.monotonic,
@@ -64,8 +65,11 @@ class Builder:
             timeout_s=values["timeout"] or math.inf,
             deadline_s=values["deadline"] or math.inf,
             fallback=self.fallback,
-            probe=self.probe,
+            probe=_function(self.probe),
         )
+        if old is not None:
+            plan.fallbacks = old.fallbacks
+        return plan
 
     def _breaker(self, policy: Breaker | None, old: Plan | None) -> CircuitBreaker | None:
         if policy is None:
@@ -98,6 +102,12 @@ class _Kept:
         before = None if self.old is None or self.old.retry is None else self.old.retry.budget
         after = None if self.new.retry is None else self.new.retry.budget
         return before == after
+
+
+def _function(probe: Probe | None) -> Probe | None:
+    """An object with an async ``__call__`` as the coroutine function that it is."""
+    method = getattr(probe, "__call__", None)  # noqa: B004 -- not whether it can be called, but what that gives
+    return method if method is not None and inspect.iscoroutinefunction(method) else probe
 
 
 def _bulkhead(policy: Policy) -> Bulkhead | None:

@@ -1,16 +1,18 @@
 """What an exception or a result says about the party that was called.
 
-One table for everybody: the kernel's for our own errors, SQLSTATEs, HTTP and gRPC codes; here only the knowledge of
-where foreign exceptions keep their code, by shape and without importing their libraries:
+One table for everybody: the kernel's for our own errors, SQLSTATEs, HTTP and gRPC codes; here only the
+knowledge of where foreign exceptions keep their code, by shape and without importing their libraries:
 
 * ``sqlstate`` (psycopg 3, asyncpg) or ``pgcode`` (psycopg2);
 * ``response.status_code`` (httpx, requests), ``status`` (aiohttp) or ``code`` (urllib) as an HTTP status;
 * ``code()`` returning a status with an integer ``value`` (grpcio);
-* an exception that is no ``Exception`` (a cancelled task, ``GeneratorExit``, Ctrl-C) is outside cancellation: void.
+* an exception that is no ``Exception`` (a cancelled task, ``GeneratorExit``, Ctrl-C) is outside cancellation:
+  void.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Final
 
@@ -24,6 +26,7 @@ from seawall.kernel.outcomes import (
     sqlstate_retryable,
 )
 
+_NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 RETRY_AFTER_MAX_S: Final = 86_400.0
 """A server that asks for more than a day is not believed."""
 
@@ -92,7 +95,8 @@ class Classifier:
         """The verdict on a result."""
         if self.by_result is None:
             return Verdict(Outcome.OK, retryable=False)
-        outcome = self.by_result(value)
+        # A plain number that means an outcome will do, anything else is the classifier's error.
+        outcome = Outcome(self.by_result(value))
         bad = outcome in {Outcome.FAILED, Outcome.UNREACHABLE, Outcome.THROTTLED}
         return Verdict(outcome, retryable=bad, retry_after_s=_retry_after_header(value) if bad else None)
 
@@ -125,51 +129,69 @@ def by_shape(error: Exception) -> Verdict | None:
         outcome = outcome_for_http(status)
         # An exception for a status below 400 is the client library's trouble with the answer, not a success.
         outcome = Outcome.FAILED if outcome is Outcome.OK else outcome
-        response = getattr(error, "response", error)
-        return Verdict(outcome, retryable=_transient(outcome), retry_after_s=_retry_after_header(response))
+        response = _attribute(error, "response")
+        said_by = error if response is None else response
+        return Verdict(outcome, retryable=_transient(outcome), retry_after_s=_retry_after_header(said_by))
     grpc = _grpc_status(error)
     if grpc is not None:
         outcome = outcome_for_grpc(grpc)
         return Verdict(outcome, retryable=_transient(outcome))
     if isinstance(error, TimeoutError):
         return Verdict(Outcome.FAILED, retryable=True)
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError) or _no_way_there(error):
         return Verdict(Outcome.UNREACHABLE, retryable=True)
     return None
+
+
+def _no_way_there(error: Exception) -> bool:
+    """Whether the network says that there is no route, or the resolver that there is no such host."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _NO_ROUTE or type(error).__name__ in {"gaierror", "herror"}
 
 
 def _transient(outcome: Outcome) -> bool:
     return outcome is Outcome.UNREACHABLE or outcome is Outcome.THROTTLED
 
 
+def _attribute(holder: object, name: str) -> object:
+    """An attribute of a foreign object, ``None`` if it has none or its property fails."""
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001 -- whatever it raises must not replace the error that is being judged
+        return None
+
+
 def _text(error: object, name: str) -> str | None:
-    value = getattr(error, name, None)
+    value = _attribute(error, name)
     return value if isinstance(value, str) else None
 
 
 def _http_status(error: object) -> int | None:
-    response = getattr(error, "response", None)
+    response = _attribute(error, "response")
     for holder, name in ((response, "status_code"), (response, "status"), (error, "status"), (error, "code")):
-        value = getattr(holder, name, None)
+        value = _attribute(holder, name)
         if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
             return value
     return None
 
 
 def _grpc_status(error: object) -> int | None:
-    code = getattr(error, "code", None)
+    code = _attribute(error, "code")
     if not callable(code):
         return None
-    value = getattr(code(), "value", None)
+    try:
+        value = _attribute(code(), "value")
+    except Exception:  # noqa: BLE001 -- some other library's ``code``, which is no gRPC status
+        return None
     # grpcio's StatusCode members hold a pair of number and text.
     number = value[0] if isinstance(value, tuple) and value else value
-    return number if isinstance(number, int) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _retry_after_header(response: object) -> float | None:
-    """The ``Retry-After`` header in seconds (RFC 9110, 10.2.3); its date form needs a wall clock and is passed over."""
-    headers = getattr(response, "headers", None)
-    get = getattr(headers, "get", None)
+    """The ``Retry-After`` header in seconds (RFC 9110, 10.2.3); its date form needs a wall clock."""
+    get = _attribute(_attribute(response, "headers"), "get")
     if not callable(get):
         return None
     text = get("Retry-After") or get("retry-after")

@@ -1,22 +1,23 @@
 """Judges a window: is the bad share really above its limit, or does it only look so?
 
-Pure arithmetic.  The breaker asks :meth:`Detector.judge` after every failure and at every roll of the window; the
-answer is ``None`` or an :class:`Evidence` that explains the verdict to a person.
+Pure arithmetic.  The breaker asks :meth:`Detector.judge` after every failure and at every roll of the window;
+the answer is ``None`` or an :class:`Evidence` that explains the verdict to a person.
 
 Theory of operation
 -------------------
-*adaptive* mode opens when the Wilson score interval's lower bound of the bad share lies above the limit (E. B. Wilson,
-1927), on the short or on the long window.  With p0 the limit, k bad calls out of n and z standard errors this is the
-same as ``k - n*p0 > z * sqrt(n*p0*(1-p0))``: no square root and no division are needed to say "no".  A share that
-merely touches its limit by chance does not open, so no ``minimum_requests`` is needed to protect quiet keys; it stays
-as an optional floor.  Because the test is repeated all the time, z is larger than in a textbook: 4 by default.
-:func:`confidence_for` turns a wanted rate of false opens into z.
+*adaptive* mode opens when the Wilson score interval's lower bound of the bad share lies above the limit
+(E. B. Wilson, 1927), on the short or on the long window.  With p0 the limit, k bad calls out of n and z
+standard errors this is the same as ``k - n*p0 > z * sqrt(n*p0*(1-p0))``: no square root and no division are
+needed to say "no".  A share that merely touches its limit by chance does not open, so no ``minimum_requests``
+is needed to protect quiet keys; it stays as an optional floor.  Because the test is repeated all the time, z
+is larger than in a textbook: 4 by default. :func:`confidence_for` turns a wanted rate of false opens into z.
 
-*consecutive*: so many failures, or so many slow calls, in a row that even a key at its limit would show them only once
-in fifty million calls.  That is what makes a hard failure visible within a few calls, long before a share moves.
+*consecutive*: so many failures, or so many slow calls, in a row that even a key at its limit would show them
+only once in fifty million calls.  That is what makes a hard failure visible within a few calls, long before a
+share moves.
 
-*static* mode compares raw shares with their limits over one window after ``minimum_requests``: the literal reading of
-the usual configuration keys, kept for those who rely on it.
+*static* mode compares raw shares with their limits over one window after ``minimum_requests``: the literal
+reading of the usual configuration keys, kept for those who rely on it.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class Evidence:
             what = f"calls slower than {self.latency_s * 1000:.0f} ms" if self.latency_s > 0.0 else "failures"
             return f"{self.bad} {what} in a row (limit {self.limit:.0f})"
         if self.rule == "saturation":
-            return f"{self.bound:.0%} of the capacity was in use for {self.window_s:g} s (limit {self.limit:.0%})"
+            span = f"{self.window_s:g} s"
+            return f"{self.bound:.0%} of the capacity was in use for {span} (limit {self.limit:.0%})"
         what = {
             "errors": "failed",
             "throttled": "were throttled",
@@ -94,12 +96,15 @@ class Evidence:
             f"the bad share is at least {self.bound:.1%}, the limit is {self.limit:.1%}"
         )
 
+    def __str__(self) -> str:
+        return self.explain()
+
     def __repr__(self) -> str:
         return f"<Evidence {self.rule}: {self.explain()}>"
 
 
 def wilson_lower(bad: int, total: int, z: float) -> float:
-    """Lower bound of the true share behind ``bad`` of ``total``, ``z`` standard errors down (Wilson, 1927)."""
+    """Lower bound of the true share behind ``bad`` of ``total``, ``z`` standard errors down (Wilson)."""
     if total <= 0:
         return 0.0
     share = bad / total
@@ -121,7 +126,8 @@ def confidence_for(false_opens_per_hour: float) -> float:
     chance = false_opens_per_hour / LOOKS_PER_HOUR
     if not 0.0 < chance < 0.5:
         raise ValueError(
-            f"false_opens_per_hour must be above 0 and below {LOOKS_PER_HOUR / 2:.0f}, not {false_opens_per_hour!r}"
+            f"false_opens_per_hour = {false_opens_per_hour!r}: allowed is a number above 0 and below "
+            f"{LOOKS_PER_HOUR / 2:.0f}"
         )
     low, high = 0.0, 38.0
     for _ in range(80):
@@ -162,7 +168,8 @@ class Detector:
 
     Args:
         z: confidence in standard errors.
-        errors: limit on the failed share, or 0 for no such rule; likewise ``slow``, ``slower``, ``throttled``.
+        errors: limit on the failed share, or 0 for no such rule; likewise ``slow``, ``slower``,
+            ``throttled``.
         slow_s: the bound behind ``slow``; ``slower_s`` the one behind ``slower``.
         consecutive: failures in a row that open, 0 for never.
         minimum_requests: no ratio rule opens on fewer calls.
@@ -224,7 +231,7 @@ class Detector:
     def judge(self, window: Window, now: float) -> Evidence | None:
         """The verdict on ``window``: evidence if it is bad, else ``None``."""
         run = self._run
-        if 0 < self.consecutive <= run:
+        if 0 < self.consecutive <= run and self._answered == window.answered_fast() - window.failed_fast:
             return Evidence("consecutive", 0.0, run, run, 1.0, float(self.consecutive), 0.0, now)
         run = window.slow_run
         if self._slow is not None and 0 < self.consecutive <= run:
@@ -258,7 +265,8 @@ class Detector:
                 return None
             bound = min(1.0, bad / total)
         else:
-            # A failure may still be waiting for its cohort to mature: it is in ``bad`` but not yet in ``total``.
+            # A failure may still be waiting for its cohort to mature: it is in ``bad`` but not yet in
+            # ``total``.
             total = max(total, bad)
             if bad < MIN_BAD or not rule.exceeded(bad, total):
                 return None

@@ -10,7 +10,7 @@ from typing import Final
 
 from seawall.kernel.units import format_duration, format_ratio, parse_duration, parse_ratio
 from seawall.resilience import settings
-from seawall.resilience.policy import Breaker, Bulkhead, Policy, RateLimit, Retry
+from seawall.resilience.policy import Bulkhead, Policy, RateLimit, Retry
 from seawall.resilience.states import BreakerRules
 
 ORDER: Final = "fallback > deadline > rate limit > bulkhead > retry and budget > breaker > timeout > call"
@@ -85,8 +85,8 @@ def explain(
         lines.extend(_breaker(policy.breaker.rules(), probe=probe))
     if policy.timeout is not None:
         lines.append(
-            f"timeout: {_time(policy.timeout)} per attempt; interrupts async functions, while a sync function "
-            "runs on and only counts as failed"
+            f"timeout: {_time(policy.timeout)} per attempt; interrupts async functions, while a sync "
+            "function runs on and only counts as failed"
         )
     return Explanation(name, ORDER, tuple(lines), contradictions(policy, probe=probe))
 
@@ -141,8 +141,8 @@ def _breaker(rules: BreakerRules, *, probe: bool) -> list[str]:
     lines = [f"breaker: opens when {' or '.join(opens)} ({judged})"]
     if probe and rules.stall_s:
         lines.append(
-            f"probe: runs as soon as calls are unanswered for {format_duration(rules.stall_s)}; if it fails, the "
-            "breaker opens at once"
+            f"probe: runs as soon as calls are unanswered for {format_duration(rules.stall_s)}; if it fails, "
+            "the breaker opens at once"
         )
     ramp = {
         "gated": "a ramp that follows latency and errors",
@@ -192,8 +192,8 @@ def _with_breaker(
         found.append(
             Contradiction(
                 ("retry.attempts", "breaker.consecutive"),
-                f"one call makes {attempts} attempts, and {rules.consecutive} failures in a row open the breaker: "
-                "one bad call stops everybody",
+                f"one call makes {attempts} attempts, and {rules.consecutive} failures in a row open the "
+                "breaker: one bad call stops everybody",
                 "allow more failures in a row or fewer attempts",
             )
         )

@@ -1,18 +1,17 @@
 """``guard(...)``: one object that carries a name's policies and guards calls with them.
 
-It builds the engines, keeps them across a reload, and offers every way to use them: decorator, ``with`` block, call,
-permit, attempts loop, non-raising call, per-key view.  How a call runs is told in ``plan``; the edges ``threads`` and
-``aio`` do the waiting.
+It builds the engines, keeps them across a reload, and offers every way to use them: decorator, ``with``
+block, call, permit, attempts loop, non-raising call, per-key view.  How a call runs is told in ``plan``; the
+edges ``threads`` and ``aio`` do the waiting.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from seawall.kernel.clock import Clock
 from seawall.kernel.commands import Command, ForceBreaker, ReleaseBreaker, ReloadPolicy, ResetBreaker
@@ -20,14 +19,14 @@ from seawall.kernel.errors import UsageError
 from seawall.kernel.signals import Hub, PolicyChange, PolicyReloaded
 from seawall.kernel.units import parse_duration
 from seawall.resilience import aio, threads, wrap
-from seawall.resilience.build import Builder
 from seawall.resilience.breaker import BreakerStatistics, CircuitBreaker
 from seawall.resilience.budget import BudgetStatistics
+from seawall.resilience.build import Builder
 from seawall.resilience.bulkhead import BulkheadStatistics
 from seawall.resilience.classify import ErrorClassifier, ResultClassifier
 from seawall.resilience.explain import Explanation, explain
 from seawall.resilience.limits import RateLimiterStatistics
-from seawall.resilience.permit import Attempts, Permit, Result
+from seawall.resilience.permit import Attempts, Block, Permit, Result
 from seawall.resilience.plan import AnyBreaker, Fallback, Plan, Probe
 from seawall.resilience.policy import Breaker, Bulkhead, Policy, RateLimit, Retry, differences
 from seawall.resilience.registry import KEYS_MAX_DEFAULT, KeyedBreaker, Registry, RegistryStatistics
@@ -46,9 +45,8 @@ _MODES: Final = {
     "shadow": Enforcement.SHADOW,
 }
 
-_Entered = tuple["Guard", Permit, Any]
-_ENTERED: ContextVar[_Entered | None] = ContextVar("seawall_entered", default=None)
-"""The ``with`` blocks that this task or thread is in, innermost first, as a linked list."""
+_NO_RESULT: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+"""Calling such a function only makes an object; its body runs later, outside the guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +66,17 @@ class GuardStatistics:
 class Guard:
     """A name's policies at work; made by :func:`guard`.
 
-    Use it as a decorator, in a ``with`` or ``async with`` statement, or through its methods. One guard may be used by
-    any number of threads and tasks at once.
+    Use it as a decorator, in a ``with`` or ``async with`` statement, or through its methods. One guard may be
+    used by any number of threads and tasks at once.
     """
 
-    __slots__ = ("_builder", "_keys_max", "_plan", "_policy", "_registry", "name")
+    __slots__ = ("_builder", "_keys_max", "_lock", "_plan", "_policy", "_registry", "name")
 
     def __init__(self, name: str, policy: Policy, builder: Builder, keys_max: int) -> None:
-        self.name: Final = name
+        self.name = name
         self._builder = builder
         self._keys_max = keys_max
+        self._lock = new_lock()
         self._policy = policy
         self._registry: Registry | None = None
         self._plan = builder.build(policy, None, None)
@@ -98,10 +97,14 @@ class Guard:
         Raises:
             CallRejected: ``fn`` was not called: ``BreakerOpen``, ``BulkheadFull`` or ``RateExceeded``.
             DeadlineExceeded: there was no time left to call it.
-            UsageError: ``fn`` is async; see :meth:`acall`.
+            UsageError: ``fn`` is async (see :meth:`acall`) or a generator (decorate it).
         """
-        if inspect.iscoroutinefunction(fn):
-            raise UsageError(f"{getattr(fn, '__qualname__', fn)} is async: use await guard.acall(...)")
+        code = getattr(fn, "__code__", None)
+        if code is not None and code.co_flags & _NO_RESULT:
+            raise UsageError(
+                f"{getattr(fn, '__qualname__', fn)} is async or a generator, and call() would only start it: "
+                "use 'await guard.acall(...)', or decorate it"
+            )
         return threads.call(self._plan, fn, args, kwargs)
 
     async def acall(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -110,6 +113,9 @@ class Guard:
 
     def try_call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """As :meth:`call`, but errors come back as a value. Cancellation and Ctrl-C still raise."""
+        error = self._plan.turned_away()
+        if error is not None:
+            return Result(None, error)
         try:
             return Result(self.call(fn, *args, **kwargs))
         except UsageError:
@@ -121,6 +127,9 @@ class Guard:
         self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Result[R]:
         """As :meth:`acall`, but errors come back as a value."""
+        error = self._plan.turned_away()
+        if error is not None:
+            return Result(None, error)
         try:
             return Result(await aio.call(self._plan, fn, args, kwargs))
         except UsageError:
@@ -161,35 +170,25 @@ class Guard:
             raise UsageError(f"guard {self.name!r} has a fallback, which can't stand in for a block")
         return Attempts(self._plan)
 
-    def __enter__(self) -> Guard:
+    def __enter__(self) -> Self:
         """Guard the block as one attempt; raises as :meth:`acquire`."""
-        self._push(self.acquire())
+        Block(self, self.acquire()).enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pop().__exit__(kind, error, trace)
+        Block.of(self, self.name).exit(kind, error, trace)
 
-    async def __aenter__(self) -> Guard:
-        """Guard the block as one attempt; raises as :meth:`aacquire`."""
-        self._push(await self.aacquire())
+    async def __aenter__(self) -> Self:
+        """Guard the block as one attempt; raises as :meth:`aacquire`, also when a timeout interrupts it."""
+        await Block(self, await self.aacquire()).aenter(self._plan.now())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pop().__exit__(kind, error, trace)
-
-    def _push(self, permit: Permit) -> None:
-        _ENTERED.set((self, permit, _ENTERED.get()))
-
-    def _pop(self) -> Permit:
-        entered = _ENTERED.get()
-        if entered is None or entered[0] is not self:
-            raise UsageError(f"the block of guard {self.name!r} ends where another one began")
-        _ENTERED.set(entered[2])
-        return entered[1]
+        await Block.of(self, self.name).aexit(kind, error, trace)
 
     def _single(self, what: str) -> None:
         """A block can't be run twice, nor replaced: refuse instead of silently not retrying."""
@@ -207,38 +206,34 @@ class Guard:
         """This guard for one key (tenant, host, query pattern): a breaker of its own, the rest shared.
 
         The breakers of all keys are kept in bounded memory; the view itself is cheap and need not be kept.
+        The active probe checks the thing as a whole, so it is run for the guard's own breaker only.
+        One that is kept follows the guard's reloads. The guard's active probe says nothing about a key and is
+        not run for one.
 
         Raises:
             UsageError: the guard has no breaker.
         """
-        registry = self._registry
-        if registry is None:
-            registry = self._keys()
-        plan = self._plan
-        view = Guard.__new__(Guard)
-        object.__setattr__(view, "name", self.name)
-        view._builder = self._builder
-        view._keys_max = self._keys_max
-        view._policy = self._policy
-        view._registry = registry
-        view._plan = plan.with_breaker(key, registry.get(key, plan.now()))
-        return view
-
-    def _keys(self) -> Registry:
         policy = self._policy.breaker
         if policy is None:
             raise UsageError(f"guard {self.name!r} has no breaker, so there is nothing to keep per key")
-        plan = self._plan
-        self._registry = Registry(
-            policy.rules(),
-            name=self.name,
-            limit=self._keys_max,
-            rng=plan.rng,
-            hub=plan.hub,
-            make_lock=new_lock,
-            probing=plan.probe is not None,
-        )
-        return self._registry
+        registry = self._registry
+        if registry is None:
+            registry = self._keys(policy)
+        return _KeyView(self, registry, registry.get(key, self._plan.now()))
+
+    def _keys(self, policy: Breaker) -> Registry:
+        with self._lock:
+            if self._registry is None:
+                plan = self._plan
+                self._registry = Registry(
+                    policy.rules(),
+                    name=self.name,
+                    limit=self._keys_max,
+                    rng=plan.rng,
+                    hub=plan.hub,
+                    make_lock=new_lock,
+                )
+            return self._registry
 
     # -- looking at it -------------------------------------------------------------------------------------
 
@@ -305,7 +300,7 @@ class Guard:
             retry=None if plan.schedule is None else plan.schedule.statistics(),
             budget=None if plan.budget is None else plan.budget.statistics(),
             keys=None if self._registry is None else self._registry.statistics(),
-            fallbacks=plan.fallbacks,
+            fallbacks=plan.fallbacks.value,
         )
 
     # -- orders --------------------------------------------------------------------------------------------
@@ -313,22 +308,23 @@ class Guard:
     def reload(self, policy: Policy, *, owner: str = "") -> tuple[PolicyChange, ...]:
         """Go by another policy from now on; engines whose policy did not change keep their state.
 
-        The breaker keeps its state always and its counts when the windows and slow bounds stay the same. Calls that
-        are under way finish under the policy they started with.
+        The breaker keeps its state always and its counts when the windows and slow bounds stay the same.
+        Calls that are under way finish under the policy they started with.
 
         Returns:
             What changed, key by key.
         """
-        changes = differences(self._policy, policy)
-        if not changes:
-            return changes
-        plan = self._builder.build(policy, self._policy, self._plan)
-        old = self._plan.breaker
-        if isinstance(old, CircuitBreaker):
-            old.take_long_way(plan.inline() is not old)
-        self._plan, self._policy = plan, policy
-        if self._registry is not None and policy.breaker is not None:
-            self._registry.reload(policy.breaker.rules(), plan.now())
+        with self._lock:
+            changes = differences(self._policy, policy)
+            if not changes:
+                return changes
+            plan = self._builder.build(policy, self._policy, self._plan)
+            old = self._plan.breaker
+            if isinstance(old, CircuitBreaker):
+                old.take_long_way(plan.inline() is not old)
+            self._plan, self._policy = plan, policy
+            if self._registry is not None and policy.breaker is not None:
+                self._registry.reload(policy.breaker.rules(), plan.now())
         if plan.hub.active:
             plan.hub.publish(PolicyReloaded(at=plan.now(), name=self.name, changes=changes, owner=owner))
         return changes
@@ -341,42 +337,49 @@ class Guard:
         """Put an operator's will above the breaker's, until it ends.
 
         Args:
-            mode: ``open`` rejects all, ``closed`` admits all, ``shadow`` only tells, ``disabled`` does nothing.
+            mode: ``open`` rejects all, ``closed`` admits all, ``shadow`` only tells, ``disabled`` does
+                nothing.
             owner: who does it.
             reason: why.
             for_: for how long; a forced state without an end is an outage to come.
 
         Raises:
-            UsageError: the mode is unknown, or owner or reason is empty.
+            UsageError: the mode is unknown, owner or reason is empty, or ``for_`` is zero.
             UnitError: ``for_`` is no duration.
         """
         if mode not in _MODES:
             raise UsageError(f"mode = {mode!r}: allowed are {', '.join(_MODES)}")
         if not owner or not reason:
             raise UsageError("a forced state needs an owner and a reason")
+        for_s = parse_duration(for_)
+        if for_s <= 0.0:
+            raise UsageError(f"for_ = {for_!r}: allowed is any time above 0")
         now = self._plan.now()
-        self.breaker.force(Override(_MODES[mode], owner, reason, now + parse_duration(for_)), now)
+        self.breaker.force(Override(_MODES[mode], owner, reason, now + for_s), now)
 
-    def release(self) -> None:
-        """End a forced state before its time."""
-        self.breaker.release(self._plan.now())
+    def release(self, *, owner: str = "") -> None:
+        """End a forced state before its time; ``owner`` says who did."""
+        self.breaker.release(self._plan.now(), owner)
 
     def reset(self) -> None:
         """Believe that all is well: closed, nothing counted, nothing forced."""
         self.breaker.reset(self._plan.now())
 
     def execute(self, command: Command) -> None:
-        """Carry out a typed order.
+        """Carry out a typed order for this guard, or with the target ``name/key`` for one key of it.
 
         Raises:
             UsageError: it is for another guard or of a kind that guards don't know.
         """
         if command.target != self.name:
-            raise UsageError(f"the order is for {command.target!r}, not for {self.name!r}")
-        if isinstance(command, ForceBreaker):
+            name, key = command.target[: len(self.name) + 1], command.target[len(self.name) + 1 :]
+            if name != f"{self.name}/" or not key:
+                raise UsageError(f"the order is for {command.target!r}, not for {self.name!r}")
+            self.at(key).execute(replace(command, target=self.name))
+        elif isinstance(command, ForceBreaker):
             self.force(command.mode, owner=command.owner, reason=command.reason, for_=command.for_s)
         elif isinstance(command, ReleaseBreaker):
-            self.release()
+            self.release(owner=command.owner)
         elif isinstance(command, ResetBreaker):
             self.reset()
         elif isinstance(command, ReloadPolicy) and isinstance(command.policy, Policy):
@@ -386,7 +389,39 @@ class Guard:
 
     def __repr__(self) -> str:
         breaker = self._plan.breaker
-        return f"<Guard {self.name!r} {'without breaker' if breaker is None else breaker!r}>"
+        return f"<Guard {self.name!r} {'without breaker' if breaker is None else repr(breaker)}>"
+
+
+class _KeyView(Guard):
+    """A guard for one key of another; has no state but the key's breaker."""
+
+    __slots__ = ("_breaker", "_own", "_root", "_seen")
+
+    def __init__(self, root: Guard, registry: Registry, breaker: KeyedBreaker) -> None:
+        self.name = root.name
+        self._registry = registry
+        self._root = root
+        self._breaker = breaker
+        self._seen = root.plan
+        self._own = self._seen.with_breaker(breaker.key, breaker)
+
+    @property
+    def _plan(self) -> Plan:  # type: ignore[override]  # what is a slot there is derived here
+        plan = self._root.plan
+        if plan is not self._seen:
+            own = plan if plan.breaker is None else plan.with_breaker(self._breaker.key, self._breaker)
+            self._own, self._seen = own, plan
+        return self._own
+
+    @property
+    def _policy(self) -> Policy:  # type: ignore[override]  # likewise
+        return self._root.policy
+
+    def at(self, key: str) -> Guard:
+        return self._root.at(key)
+
+    def reload(self, policy: Policy, *, owner: str = "") -> tuple[PolicyChange, ...]:  # noqa: ARG002 -- as its base
+        raise UsageError(f"one key of guard {self.name!r} has no policy of its own: reload the guard")
 
 
 def guard(
@@ -398,6 +433,7 @@ def guard(
     rate: RateLimit | None = None,
     timeout: Duration | None = None,
     deadline: Duration | None = None,
+    policy: Policy | None = None,
     fallback: Fallback | None = None,
     probe: Probe | None = None,
     ignore: tuple[type[BaseException], ...] = (),
@@ -419,30 +455,38 @@ def guard(
         rate: bounds the calls per time.
         timeout: seconds or text, for one attempt.
         deadline: for the whole call; passed on to guards and functions inside.
+        policy: all six parts above in one, such as from :func:`load_policies`.
         fallback: gets the error, gives the result instead; not asked about proper refusals (tier 1).
-        probe: an active check of the thing, sync or async; makes a stall visible before calls are slow.
+        probe: an active check of the thing, for stalls. A sync one runs on a thread of its own, an async one
+            in the event loop, so only async calls can start it.
         ignore: exceptions that are proper answers, not failures.
         failures: if given, other exceptions that carry no known code are not failures.
         classify: decides about an exception, or passes by returning ``None``.
-        classify_result: decides about a result, such as a response with status 503.
+        classify_result: decides about a result, such as status 503.
         clock: monotonic seconds, and ``sleep`` for synchronous retries.
         rng: random numbers from [0, 1), for jitter.
         hub: where signals go.
         keys_max: breakers kept for :meth:`Guard.at`.
 
     Raises:
-        PolicyError: a value is out of range; each is named.
+        PolicyError: values are out of range; each is named.
+        UsageError: there are a policy and parts of one.
 
     Example:
         >>> orders = guard("orders-db", breaker=Breaker(errors="5%", p95="500ms"), retry=Retry(attempts=3))
-        >>> @orders
-        ... def load(order_id: int) -> str:
-        ...     return f"order {order_id}"
-        >>> load(7)
-        'order 7'
+        >>> orders.call(str.upper, "order 7")
+        'ORDER 7'
     """
-    policy = Policy(
+    parts = Policy(
         breaker=breaker, retry=retry, bulkhead=bulkhead, rate=rate, timeout=timeout, deadline=deadline
     )
     builder = Builder(name, fallback, probe, ignore, failures, classify, classify_result, clock, rng, hub)
-    return Guard(name, policy, builder, keys_max)
+    return Guard(name, _either(name, policy, parts), builder, keys_max)
+
+
+def _either(name: str, policy: Policy | None, parts: Policy) -> Policy:
+    if policy is None:
+        return parts
+    if parts != Policy():
+        raise UsageError(f"guard {name!r} has a policy and parts of one besides: put them into the policy")
+    return policy

@@ -1,15 +1,16 @@
 """Delivers signals to a callback on a thread of its own, for users who want to log or count them.
 
-The publisher never waits: signals queue up to a limit, and the oldest are dropped and counted.  A callback that raises
-is counted and called again with the next signal.
+The publisher never waits: signals queue up to a limit, and the oldest are dropped and counted.  A callback
+that raises is counted and called again with the next signal.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from seawall.kernel.signals import DEFAULT_CAPACITY, Hub, Signal
 from seawall.resilience.system import HUB
@@ -29,19 +30,19 @@ class Listener:
         self, callback: Callable[[Signal], object], hub: Hub, types: tuple[type[Signal], ...], capacity: int
     ) -> None:
         self._callback = callback
-        self._ready = threading.Event()
-        self._closing = False
-        self._subscription = hub.subscribe(*types, capacity=capacity, on_ready=self._ready.set)
+        # True: there is something to take; False: the end. Its ``put`` may run inside its own ``get``, as
+        # when a finalizer on this thread publishes; an Event would lock itself out.
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        self._subscription = hub.subscribe(*types, capacity=capacity, on_ready=lambda: self._bell.put(True))
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="seawall-listener", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._closing:
-            self._ready.wait()
-            self._ready.clear()
+        going_on = True
+        while going_on:
+            going_on = self._bell.get()
             self._deliver()
-        self._deliver()
 
     def _deliver(self) -> None:
         for signal in self._subscription.take():
@@ -57,13 +58,12 @@ class Listener:
 
     def close(self) -> None:
         """Deliver what is queued and end."""
-        self._closing = True
-        self._ready.set()
+        self._subscription.close()
+        self._bell.put(False)
         if threading.current_thread() is not self._thread:
             self._thread.join(JOIN_TIMEOUT_S)
-        self._subscription.close()
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

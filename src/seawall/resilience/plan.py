@@ -1,11 +1,12 @@
 """A guard's policies as running engines, and the life of one call through them.
 
-``guard`` builds a :class:`Plan` and hands it to the two edges, ``threads`` (blocking) and ``aio`` (awaiting).  The
-edges only wait; every decision is taken here, once for both.  Time is a parameter; nothing here sleeps or awaits.
+``guard`` builds a :class:`Plan` and hands it to the two edges, ``threads`` (blocking) and ``aio`` (awaiting).
+The edges only wait; every decision is taken here, once for both.  Time is a parameter; nothing here sleeps or
+awaits.
 
-Canonical order, from the outside in: fallback, deadline, rate limit, bulkhead, retry and its budget, breaker, timeout,
-call.  A retry passes the breaker again, because the breaker has to see what the server feels; it does not pass the
-rate limit and the bulkhead again, because the call still holds its place.
+Canonical order, from the outside in: fallback, deadline, rate limit, bulkhead, retry and its budget, breaker,
+timeout, call.  A retry passes the breaker again, because the breaker has to see what the server feels; it
+does not pass the rate limit and the bulkhead again, because the call still holds its place.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from seawall.kernel.errors import (
     DeadlineExceeded,
     Outcome,
     RateExceeded,
+    UsageError,
 )
 from seawall.kernel.signals import (
     BreakerRefused,
@@ -32,6 +34,7 @@ from seawall.kernel.signals import (
     RetryRefused,
     RetryScheduled,
 )
+from seawall.kernel.tally import Tally
 from seawall.resilience import deadline as deadlines
 from seawall.resilience.breaker import CircuitBreaker
 from seawall.resilience.budget import RetryBudget
@@ -62,6 +65,8 @@ OPEN: Final = "the circuit breaker is open"
 FULL: Final = "the bulkhead is full"
 TIRED: Final = "waited too long for a place in the bulkhead"
 RATE: Final = "the rate limit is reached"
+TIMER_SLACK_S: Final = 1e-6
+"""A timer may ring this much before its time, by the rounding of two clocks."""
 
 
 class Plan:
@@ -147,7 +152,7 @@ class Plan:
         self.deadline_s: Final = deadline_s
         self.fallback: Final = fallback
         self.probe: Final = probe
-        self.fallbacks: int = 0
+        self.fallbacks: Tally = Tally()
         self.plain: Final[bool] = (
             breaker is not None
             and bulkhead is None
@@ -166,7 +171,7 @@ class Plan:
 
     def with_breaker(self, key: str, breaker: AnyBreaker) -> Plan:
         """The same plan for one key: a breaker of its own, everything else shared."""
-        return Plan(
+        plan = Plan(
             name=self.name,
             key=key,
             now=self.now,
@@ -185,29 +190,51 @@ class Plan:
             fallback=self.fallback,
             probe=self.probe,
         )
+        plan.fallbacks = self.fallbacks
+        return plan
 
     def rejection(self, breaker: AnyBreaker, now: float) -> BreakerOpen:
         """The error for a call that ``breaker`` did not admit."""
         full = breaker if isinstance(breaker, CircuitBreaker) else breaker.grow(now)
         after_s = full.retry_after_s(now)
         if self.hub.active:
-            self.hub.publish(
-                BreakerRefused(at=now, name=self.name, key=self.key, reason=OPEN, retry_after_s=after_s)
-            )
+            self._refused(after_s, now)
         return BreakerOpen(self.name, OPEN, after_s, full.evidence)
+
+    def refusal(self, breaker: CircuitBreaker, now: float) -> BreakerOpen:
+        """:meth:`rejection` for wrappers that saw ``now < breaker.rejects_until`` and asked nobody."""
+        breaker.rejected += 1
+        after_s = breaker.rejects_until - now
+        if self.hub.active:
+            self._refused(after_s, now)
+        return BreakerOpen(self.name, OPEN, after_s, breaker.evidence)
+
+    def turned_away(self) -> BreakerOpen | None:
+        """The error for a call that need not even start, because there is only a breaker and it is open."""
+        breaker = self.inline()
+        if breaker is None or not breaker.inline:
+            return None
+        now = self.now()
+        return self.refusal(breaker, now) if now < breaker.rejects_until else None
+
+    def _refused(self, after_s: float | None, now: float) -> None:
+        self.hub.publish(
+            BreakerRefused(at=now, name=self.name, key=self.key, reason=OPEN, retry_after_s=after_s)
+        )
 
     def fall_back(self, error: BaseException, now: float) -> object:
         """The fallback's answer to ``error``.
 
         Raises:
-            BaseException: ``error`` itself, when there is no fallback or the error is a cancellation or a proper
-                refusal (tier 1), which no substitute should hide.
+            BaseException: ``error`` itself, when there is no fallback or the error is a cancellation, a wrong
+                use
+                of this library or a proper refusal (tier 1), which no substitute should hide.
         """
-        if self.fallback is None or not isinstance(error, Exception):
+        if self.fallback is None or not isinstance(error, Exception) or isinstance(error, UsageError):
             raise error
         if not isinstance(error, CallRejected) and self.classifier.error(error).outcome is Outcome.IGNORED:
             raise error
-        self.fallbacks += 1
+        self.fallbacks.add()
         if self.hub.active:
             self.hub.publish(FallbackUsed(at=now, name=self.name, key=self.key, error=type(error).__name__))
         return self.fallback(error)
@@ -220,7 +247,31 @@ class Plan:
         self, breaker: CircuitBreaker, ticket: Ticket, started: float, error: BaseException
     ) -> None:
         """Settle a call that a wrapper counted by itself and that raised."""
-        breaker.settle(ticket, self.classifier.error(error).outcome, started, self.now())
+        outcome = Outcome.VOID
+        try:
+            outcome = self.classifier.error(error).outcome
+        finally:
+            # Also when the user's classifier raises: a call that is never settled would count as one that
+            # hangs.
+            now = self.now()
+            outer = deadlines.current()
+            if outcome is Outcome.VOID and outer is not None and _cut_short(error, outer.at, now):
+                outcome = Outcome.FAILED
+            breaker.settle(ticket, outcome, started, now)
+
+
+def _cut_short(error: BaseException, until: float, now: float) -> bool:
+    """Whether a cancellation is the end of the time that the call had: then it was too slow, and that counts.
+
+    When the deadline of a guard further out is what ends a call, the guards inside see only a cancellation.
+    """
+    if isinstance(error, Exception | GeneratorExit | KeyboardInterrupt | SystemExit):
+        return False
+    return now >= until - TIMER_SLACK_S
+
+
+_UNSAID: Final = frozenset({RetryReason.SUCCEEDED, RetryReason.CANCELLED, RetryReason.REJECTED})
+"""Not to retry these is a matter of course; a rejection has its own signal."""
 
 
 class Call:
@@ -230,7 +281,11 @@ class Call:
     :meth:`begin` and one of :meth:`succeeded` and :meth:`failed`, and at last :meth:`leave`.
     """
 
-    __slots__ = ("_attempt_at", "_inside", "_ticket", "attempt", "deadline_at", "plan", "started_at")
+    # fmt: off
+    __slots__ = (
+        "_attempt_at", "_inside", "_ticket", "_until", "attempt", "deadline_at", "plan", "started_at",
+    )
+    # fmt: on
 
     def __init__(self, plan: Plan, now: float) -> None:
         self.plan: Final = plan
@@ -241,6 +296,7 @@ class Call:
         self.deadline_at: Final[float] = own if outer is None else min(own, outer.at)
         self._ticket: Ticket | None = None
         self._attempt_at: float = now
+        self._until: float = math.inf
         self._inside: bool = False
 
     def enter(self, now: float) -> bool:
@@ -261,16 +317,12 @@ class Call:
                         RateRefused(at=now, name=plan.name, key=plan.key, reason=RATE, retry_after_s=wait_s)
                     )
                 raise RateExceeded(plan.name, RATE, wait_s)
-        if plan.budget is not None:
-            plan.budget.deposit(now)
         bulkhead = plan.bulkhead
         if bulkhead is None:
             return True
-        entered = bulkhead.try_enter()
-        if plan.breaker is not None and isinstance(plan.breaker, CircuitBreaker):
+        self._inside = entered = bulkhead.try_enter()
+        if isinstance(plan.breaker, CircuitBreaker):
             plan.breaker.saturation(bulkhead.inside / bulkhead.limit, now)
-        if entered:
-            self._inside = True
         return entered
 
     def entered(self) -> None:
@@ -311,18 +363,24 @@ class Call:
             if ticket is None:
                 raise plan.rejection(breaker, now)
             self._ticket = ticket
+        if self.attempt == 1 and plan.budget is not None:
+            # Only what was sent earns: else an open breaker would fill the budget for the moment it closes.
+            plan.budget.deposit(now)
         self._attempt_at = now
-        return min(now + plan.timeout_s, self.deadline_at)
+        self._until = min(now + plan.timeout_s, self.deadline_at)
+        return self._until
 
     def expired(self, now: float, stage: str) -> DeadlineExceeded:
         """The error for a call whose time is over."""
         plan = self.plan
-        limit_s = min(plan.timeout_s, self.deadline_at - self.started_at)
+        limit_s = plan.timeout_s
+        if now >= self.deadline_at or limit_s == math.inf:
+            limit_s = max(self.deadline_at - self.started_at, 0.0)
         if plan.hub.active:
             plan.hub.publish(
                 DeadlineExpired(at=now, name=plan.name, key=plan.key, timeout_s=limit_s, stage=stage)
             )
-        return DeadlineExceeded(plan.name, limit_s)
+        return DeadlineExceeded(plan.name, limit_s, stage)
 
     def succeeded(self, value: object, now: float) -> float | None:
         """An attempt returned; the wait before the next attempt if the value is worth one, else ``None``."""
@@ -334,14 +392,24 @@ class Call:
 
     def failed(self, error: BaseException, now: float) -> float | None:
         """An attempt raised; the wait before the next attempt, or ``None`` to let the error out."""
-        rejected = self._ticket is None and isinstance(error, CallRejected)
+        return self._next(self.judge(error, now), now, rejected=isinstance(error, CallRejected))
+
+    def judge(self, error: BaseException, now: float) -> Verdict:
+        """Settle an attempt that raised."""
         verdict = self.plan.classifier.error(error)
-        self._settle(verdict.outcome, now)
-        return self._next(verdict, now, rejected=rejected)
+        outcome = verdict.outcome
+        if outcome is Outcome.VOID and _cut_short(error, self._until, now):
+            outcome = Outcome.FAILED
+        self._settle(outcome, now)
+        return verdict
 
     def overran(self, now: float) -> bool:
         """Whether the attempt took longer than it may; for edges that can't interrupt it."""
-        return now - self._attempt_at > min(self.plan.timeout_s, self.deadline_at - self._attempt_at)
+        return now > self._until
+
+    def done(self, now: float) -> None:
+        """The attempt ended without an error and is not followed by another."""
+        self._settle(Outcome.FAILED if now > self._until else Outcome.OK, now)
 
     def end(self, outcome: Outcome, now: float) -> None:
         """The attempt ended with a known outcome and is not followed by another."""
@@ -371,7 +439,7 @@ class Call:
             budget=plan.budget,
             now=now,
         )
-        if plan.hub.active and verdict.outcome is not Outcome.VOID:
+        if plan.hub.active and decision.reason not in _UNSAID:
             self._announce(decision.delay_s if decision.retry else None, decision.reason, now)
         return decision.delay_s if decision.retry else None
 

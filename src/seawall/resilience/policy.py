@@ -1,17 +1,18 @@
 """The policies a user writes: frozen, checked at once, in the units people use.
 
-Each class is one part of a guard.  A policy knows no clock and runs nothing: ``Breaker.rules()`` and its siblings give
-the plain numbers that the engines take.  Durations are seconds as a number or a text (``"500ms"``), shares a number
-from 0 to 1 or a text (``"5%"``), rates per second or a text (``"100/s"``).
+Each class is one part of a guard.  A policy knows no clock and runs nothing: ``Breaker.rules()`` and its
+siblings give the plain numbers that the engines take.  Durations are seconds as a number or a text
+(``"500ms"``), shares a number from 0 to 1 or a text (``"5%"``), rates per second or a text (``"100/s"``).
 
-Building a policy with wrong values raises one :class:`~seawall.kernel.errors.PolicyError` that names every one of them.
+Building a policy with wrong values raises one :class:`~seawall.kernel.errors.PolicyError` that names every
+one of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
 from seawall.kernel.errors import PolicyError, Problem
@@ -39,8 +40,8 @@ class Ramp:
     """How traffic comes back after the probes.
 
     Attributes:
-        kind: ``gated`` grows while latency and errors stay near what they were before the fault; ``fixed`` climbs by
-            the clock; ``none`` lets everything in at once.
+        kind: ``gated`` grows while latency and errors stay near what they were before the fault; ``fixed``
+            climbs by the clock; ``none`` lets everything in at once.
         duration: of the fixed climb from nothing to everything.
         step: of the fixed climb.
 
@@ -75,7 +76,8 @@ class Breaker:
         consecutive: open after so many failures in a row; ``"auto"`` derives it from ``errors``.
         mode: ``adaptive`` asks for confidence, ``static`` compares raw shares.
         confidence: standard errors of doubt that a verdict must overcome.
-        false_opens_per_hour: instead of ``confidence``: how often a key that sits exactly at its limit may open.
+        false_opens_per_hour: instead of ``confidence``: how often a key that sits exactly at its limit may
+            open.
         minimum_requests: no share is judged on fewer calls; 0 is fine in adaptive mode; 20 if static.
         window: the long window.
         short_window: the short one; adaptive mode judges both.
@@ -85,8 +87,8 @@ class Breaker:
         probes: calls that decide about recovery.
         probe_success: share of them that has to succeed.
         probe_concurrency: how many may be out at once.
-        probe_lease: after this long without an answer a probe has failed; by default four slow bounds (10 s without
-            a latency rule).
+        probe_lease: after this long without an answer a probe has failed; by default four slow bounds (10 s
+            without a latency rule).
         stall_after: with an active probe: unanswered for this long is suspicious.
         ramp: how traffic comes back.
         enforcement: ``shadow`` measures and tells but never rejects; ``disabled`` does not even measure.
@@ -120,7 +122,7 @@ class Breaker:
     probe_concurrency: int = settings.count(3, low=1, high=1000)
     probe_lease: Duration | None = settings.duration(None, low=0.001, high=3600.0, optional=True)
     stall_after: Duration | None = settings.duration("150ms", low=0.005, high=600.0, optional=True)
-    ramp: Ramp = field(default_factory=Ramp)
+    ramp: Ramp = settings.part(Ramp)
     enforcement: str = settings.choice("enforce", "enforce", "shadow", "disabled")
 
     def __post_init__(self) -> None:
@@ -255,7 +257,7 @@ class Retry:
     multiplier: float = settings.number(2.0, low=1.0, high=10.0)
     jitter: str = settings.choice("full", "full", "equal", "none")
     max_elapsed: Duration | None = settings.duration(None, optional=True)
-    budget: Budget | None = field(default_factory=Budget)
+    budget: Budget | None = settings.part(Budget, optional=True)
     on: tuple[type[BaseException], ...] = settings.exceptions()
     idempotent: bool = settings.truth(default=True)
     retry_rejections: bool = settings.truth(default=False)
@@ -343,10 +345,10 @@ class Policy:
         PolicyError: a value is out of range.
     """
 
-    breaker: Breaker | None = field(default_factory=Breaker)
-    retry: Retry | None = None
-    bulkhead: Bulkhead | None = None
-    rate: RateLimit | None = None
+    breaker: Breaker | None = settings.part(Breaker, optional=True)
+    retry: Retry | None = settings.part(Retry, given=False, optional=True)
+    bulkhead: Bulkhead | None = settings.part(Bulkhead, given=False, optional=True)
+    rate: RateLimit | None = settings.part(RateLimit, given=False, optional=True)
     timeout: Duration | None = settings.duration(None, low=0.001, high=86_400.0, optional=True)
     deadline: Duration | None = settings.duration(None, low=0.001, high=86_400.0, optional=True)
 

@@ -4,17 +4,22 @@ Pure; driven by ``breaker``, which owns the lock and the window.  Nothing here d
 
 Theory of operation
 -------------------
-*Probes are leases.*  While half-open, a limited number of calls go through as probes.  A probe that does not settle
-before its lease ends counts as failed: a hung probe can neither block recovery for ever nor be mistaken for health.
+*Probes are leases.*  While half-open, a limited number of calls go through as probes.  A probe that does not
+settle before its lease ends counts as failed: a hung probe can neither block recovery for ever nor be
+mistaken for health.
 
-*Acceptance* is curtailed: the round ends as soon as enough probes succeeded or enough failed that the rest no longer
-matters.  A handful of probes cannot certify health (ten clean probes in a row still happen in a third of the cases at
-10 % errors), which is why acceptance leads into a ramp and not to full traffic.
+*Acceptance* is curtailed: the round ends as soon as enough probes succeeded or enough failed that the rest no
+longer matters.  A handful of probes cannot certify health (ten clean probes in a row still happen in a third
+of the cases at 10 % errors), which is why acceptance leads into a ramp and not to full traffic.
 
-*The ramp* admits a share of the calls.  The share that really goes through follows the target by error diffusion
-(Bresenham's line algorithm over calls), so it is exact to one call and needs no random numbers.  The ``gated`` kind
-grows while latency and errors stay near what they were before the fault and shrinks when they do not; the ``fixed``
-kind climbs in equal steps on the clock.
+*The ramp* admits a share of the calls.  The share that really goes through follows the target by error
+diffusion (Bresenham's line algorithm over calls), so it is exact to one call and needs no random numbers.
+The ``fixed`` kind climbs in equal steps on the clock.  The ``gated`` kind grows until it meets resistance: it
+compares the typical latency with the higher of two references, the baseline from before the fault and the
+lowest latency this ramp has seen.  The second one matters for a backend that comes back cold: it is slow
+whatever it is sent, warms up only by being used, and what must not happen is a queue, which shows as latency
+above the ramp's own floor.  (The idea is TCP Vegas', L. Brakmo and L. Peterson 1994: congestion is delay
+above the smallest delay seen.)
 """
 
 from __future__ import annotations
@@ -24,19 +29,28 @@ from typing import Final
 
 from seawall.resilience.windows import Ticket
 
-GATE_INTERVAL_S: Final = 0.5
+GATE_INTERVAL_S: Final = 0.25
 """The gated ramp moves at most this often."""
 GATE_CALLS_MIN: Final = 8
-"""Fewer calls than this in an interval say nothing: the interval is extended."""
-GATE_START: Final = 0.05
-GATE_GROWTH: Final = 1.15
-GATE_SHRINK: Final = 0.7
+"""Fewer calls than this in an interval say little: the interval is extended ..."""
+GATE_PATIENCE_S: Final = 2.0
+"""... but not beyond this, or a quiet key would take half an hour; a rare call can do little harm."""
+GATE_START: Final = 0.1
+GATE_GROWTH: Final = 1.06
+"""Growth per interval while the backend is slower than it was, but not because of what it is sent."""
+GATE_GROWTH_RESTORED: Final = 1.2
+"""Growth per interval while it is as fast as it was before the fault."""
+GATE_SHRINK: Final = 0.65
 GATE_FLOOR: Final = 0.01
 """The share never falls below this, or there would be nothing left to learn from."""
-LATENCY_GROW: Final = 1.5
-"""Grow while the typical latency is below this multiple of the baseline."""
-LATENCY_SHRINK: Final = 2.0
+LATENCY_GROW: Final = 1.1
+"""Grow while the typical latency is below this multiple of the reference, beyond doubt."""
+LATENCY_SHRINK: Final = 1.2
 """Shrink when it is above this multiple."""
+FLOOR_RISE: Final = 1.02
+"""How fast the ramp's own lowest latency is forgotten, per interval."""
+SPREAD_USUAL: Final = 0.8
+"""Standard deviation of log latencies that is assumed while there are too few calls to measure it."""
 LATENCY_MIN_S: Final = 1e-6
 BASELINE_WEIGHT: Final = 0.02
 """Weight of one sample in the baseline: with 20 samples a second, the last few seconds of health."""
@@ -98,10 +112,14 @@ class ProbeRound:
     def settle(self, probe: Probe, *, ok: bool) -> None:
         """The probe came back."""
         if self._take(probe):
-            if ok:
-                self.successes += 1
-            else:
-                self.failures += 1
+            self.report(ok=ok)
+
+    def report(self, *, ok: bool) -> None:
+        """A call that was not leased went well or not."""
+        if ok:
+            self.successes += 1
+        else:
+            self.failures += 1
 
     def give_back(self, probe: Probe) -> None:
         """The probe was cancelled or proved nothing: somebody else may have it."""
@@ -160,7 +178,13 @@ class Baseline:
 
 
 class RampRules:
-    """How a ramp climbs: ``kind`` is ``gated``, ``fixed`` or ``none``; ``duration_s`` and ``step`` are the fixed kind's."""
+    """How a ramp climbs.
+
+    Attributes:
+        kind: ``gated``, ``fixed`` or ``none``.
+        duration_s: of the fixed kind.
+        step: of the fixed kind, a share.
+    """
 
     __slots__ = ("duration_s", "kind", "step")
 
@@ -187,6 +211,9 @@ class Ramp:
         "_calls",
         "_credit",
         "_fixed",
+        "_floor_s",
+        "_held",
+        "_log_squares",
         "_log_sum",
         "_rules",
         "_since",
@@ -205,7 +232,10 @@ class Ramp:
         self._calls: int = 0
         self._bad: int = 0
         self._log_sum: float = 0.0
+        self._log_squares: float = 0.0
+        self._floor_s: float = math.inf
         self._credit: float = 0.0
+        self._held: int = 0
         self.shrinks: int = 0
         self.share: float = rules.step if self._fixed else GATE_START
 
@@ -216,13 +246,16 @@ class Ramp:
             self._credit = credit - 1.0
             return True
         self._credit = credit
+        self._held += 1
         return False
 
     def observe(self, *, ok: bool, latency_s: float) -> None:
         """An admitted call came back."""
         self._calls += 1
         if ok:
-            self._log_sum += math.log(max(latency_s, LATENCY_MIN_S))
+            value = math.log(max(latency_s, LATENCY_MIN_S))
+            self._log_sum += value
+            self._log_squares += value * value
         else:
             self._bad += 1
 
@@ -236,8 +269,11 @@ class Ramp:
         before = self.share
         if self._fixed:
             self._climb(now)
-        elif now - self._since >= GATE_INTERVAL_S and self._calls >= GATE_CALLS_MIN:
-            self._gate(now)
+        else:
+            waited_s = now - self._since
+            due = waited_s >= GATE_INTERVAL_S and self._calls >= GATE_CALLS_MIN
+            if due or (waited_s >= GATE_PATIENCE_S and self._calls + self._held > 0):
+                self._gate(now)
         return self.share != before
 
     @property
@@ -253,17 +289,30 @@ class Ramp:
     def _gate(self, now: float) -> None:
         good = self._calls - self._bad
         excess = self._bad - self._calls * self._bad_limit
-        # One standard error above the limit: a single failure in an interval of ten is no reason to step back.
+        # One standard error above the limit: a single failure in an interval of ten is no reason to step
+        # back.
         troubled = excess > 0.0 and excess * excess > self._bad_limit * (1.0 - self._bad_limit) * self._calls
-        ratio = 0.0
-        if good > 0 and self._baseline_s > 0.0:
-            ratio = math.exp(self._log_sum / good) / self._baseline_s
-        if troubled or ratio > LATENCY_SHRINK:
+        resistance = 0.0
+        restored = True
+        if good > 0:
+            mean = self._log_sum / good
+            # Few calls say little: what they seem to say is believed only beyond two standard errors.
+            spread = math.sqrt(max(self._log_squares / good - mean * mean, 0.0))
+            if good < GATE_CALLS_MIN:
+                spread = max(spread, SPREAD_USUAL)
+            doubt = spread / math.sqrt(good)
+            typical_s = math.exp(mean - 2.0 * doubt)
+            self._floor_s = min(self._floor_s * FLOOR_RISE, math.exp(mean + doubt))
+            resistance = typical_s / max(self._floor_s, self._baseline_s)
+            restored = typical_s < LATENCY_GROW * self._baseline_s
+        if troubled or resistance > LATENCY_SHRINK:
             self.share = max(GATE_FLOOR, self.share * GATE_SHRINK)
             self.shrinks += 1
-        elif ratio < LATENCY_GROW:
-            self.share = min(1.0, self.share * GATE_GROWTH)
+        elif resistance < LATENCY_GROW:
+            self.share = min(1.0, self.share * (GATE_GROWTH_RESTORED if restored else GATE_GROWTH))
         self._since = now
         self._calls = 0
         self._bad = 0
         self._log_sum = 0.0
+        self._log_squares = 0.0
+        self._held = 0

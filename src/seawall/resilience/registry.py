@@ -1,11 +1,13 @@
 """Breakers by key (tenant, host, query pattern …), many of them, in bounded memory.
 
-Most keys are seen a few times and are well.  Such a key costs one :class:`KeyedBreaker` and one cohort; only when it
-has been called more than a few times, or when something goes wrong, does it grow a full ``CircuitBreaker``.  The
-semantics are the same before and after: calls in flight are handed over with their cohort.
+Most keys are seen a few times and are well.  Such a key costs one :class:`KeyedBreaker` and one cohort; only
+when it has been called more than a few times, or when something goes wrong, does it grow a full
+``CircuitBreaker``.  The semantics are the same before and after: calls in flight are handed over with their
+cohort.
 
-When the registry is full, an old key that nobody used lately goes (second chance, F. J. Corbató 1968: one bit per
-entry and no bookkeeping on a hit).  Keys that are not closed are spared while there is anything else to evict.
+When the registry is full, an old key that nobody used lately goes (second chance, F. J. Corbató 1968: one bit
+per entry and no bookkeeping on a hit).  Keys that are not closed are spared while there is anything else to
+evict.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from seawall.kernel.errors import Outcome
 from seawall.kernel.signals import EvictedKey, Hub
 from seawall.resilience.breaker import CircuitBreaker
 from seawall.resilience.states import BreakerRules, State
-from seawall.resilience.windows import Cohort, Ticket, grain_for
+from seawall.resilience.windows import AT_ONCE, Cohort, Ticket, grain_for
 
 LIGHT_CALLS: Final = 10
 """A key that was called more often than this counts in windows."""
@@ -58,7 +60,7 @@ class KeyedBreaker:
     def __init__(self, registry: Registry, key: str) -> None:
         self._registry: Registry = registry
         self.key: str = key
-        self._cohort: Cohort | None = None
+        self._cohort: Cohort = Cohort(0, AT_ONCE)
         self._grown: CircuitBreaker | None = None
         self.used: bool = False
 
@@ -68,10 +70,7 @@ class KeyedBreaker:
         if grown is not None:
             return grown.admit(now)
         cohort = self._cohort
-        if cohort is None:
-            cohort = Cohort(0, now)
-            self._cohort = cohort
-        elif cohort.started == cohort.fast:
+        if cohort.started == cohort.fast:
             cohort.start = now
         elif now >= cohort.start + self._registry.grain_s:
             return self.grow(now).admit(now)
@@ -98,7 +97,7 @@ class KeyedBreaker:
         """As ``CircuitBreaker.poll``; a light breaker has nothing to do unless calls hang."""
         if self._grown is not None:
             self._grown.poll(now)
-        elif self._cohort is not None and self._cohort.started > self._cohort.fast:
+        elif self._cohort.started > self._cohort.fast:
             self.grow(now).poll(now)
 
     def allows(self) -> bool:
@@ -121,11 +120,12 @@ class KeyedBreaker:
             grown = self._grown
             if grown is None:
                 cohort = self._cohort
-                grown = self._registry.make(self.key, now if cohort is None else cohort.start)
-                if cohort is not None:
+                if cohort.started > 0:
+                    grown = self._registry.make(self.key, cohort.start)
                     grown.adopt(cohort)
+                else:
+                    grown = self._registry.make(self.key, now)
                 self._grown = grown
-                self._cohort = None
         return grown
 
     def reload(self, rules: BreakerRules, now: float) -> None:
@@ -148,6 +148,9 @@ class Registry:
         hub: where transitions and evictions are announced.
         make_lock: gives each full breaker its lock, and the registry its own.
         probing: the owner runs active probes.
+
+    Raises:
+        ValueError: the limit is below 1.
     """
 
     __slots__ = (
@@ -177,6 +180,8 @@ class Registry:
         make_lock: Callable[[], AbstractContextManager[object]] = nullcontext,
         probing: bool = False,
     ) -> None:
+        if limit < 1:
+            raise ValueError(f"limit = {limit!r}: allowed is a whole number from 1 up")
         self._entries: dict[str, KeyedBreaker] = {}
         self._name: str = name
         self._rng: Callable[[], float] | None = rng
@@ -193,7 +198,7 @@ class Registry:
         self._rules: BreakerRules = rules
         full = CircuitBreaker(rules)
         self.slow_s: float = full.slow_s
-        self.grain_s: float = grain_for(full.slow_s, rules.slower_s)
+        self.grain_s: float = grain_for(rules.slow_s, rules.slower_s, rules.stall_s if self._probing else 0.0)
 
     def get(self, key: str, now: float = 0.0) -> KeyedBreaker:
         """The breaker of ``key``; a new one may push an old one out."""

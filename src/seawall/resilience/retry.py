@@ -193,19 +193,15 @@ class RetrySchedule:
         budget: RetryBudget | None = None,
         now: float = 0.0,
     ) -> RetryDecision:
-        """Decide after an attempt.
-
-        The budget is asked last: a retry that something else forbids costs nothing.
+        """Decide after an attempt; the budget is asked last, so a retry forbidden otherwise costs nothing.
 
         Args:
             attempt: Number of the attempt that has just ended, from 1.
             outcome: How it ended.
             rng: Uniform random numbers in [0, 1).
             retryable: Whether the error's classification calls it transient.
-            idempotent: Whether doing the call twice is as good as once. If not, it is repeated only after
-                outcomes that say it had no effect.
-            rejected: Whether this process refused the attempt (``CallRejected``); ``outcome`` then doesn't
-                matter.
+            idempotent: Whether twice is as good as once. If not, only what had no effect is repeated.
+            rejected: Whether this process refused the attempt; ``outcome`` then doesn't matter.
             retry_after_s: When to come back, if somebody said so.
             elapsed_s: Seconds since the first attempt began.
             remaining_s: Seconds until the deadline; None for no deadline.

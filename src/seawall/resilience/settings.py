@@ -1,10 +1,11 @@
 """How a policy declares its keys, and the one check that reads those declarations.
 
-A policy is a frozen dataclass whose fields are made by :func:`ratio`, :func:`duration`, :func:`count`, … Each carries
-its unit and its allowed range, so that code, TOML, error messages and the documentation all speak of the same range.
+A policy is a frozen dataclass whose fields are made by :func:`ratio`, :func:`duration`, :func:`count`, … Each
+carries its unit and its allowed range, so that code, TOML, error messages and the documentation all speak of
+the same range.
 
-Nothing is raised for the first mistake: :func:`problems_of` lists all of them, and :func:`from_table` adds unknown
-keys, with the nearest valid name.
+Nothing is raised for the first mistake: :func:`problems_of` lists all of them, and :func:`from_table` adds
+unknown keys, with the nearest valid name.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Setting:
 
     Attributes:
         unit: the kind of value, as said in error messages.
-        parse: turns what was written into a number (or the value itself); raises ``TypeError`` or ``ValueError``.
+        parse: turns what was written into a number (or the value itself); raises ``TypeError`` or
+            ``ValueError``.
         low: smallest number allowed.
         high: largest number allowed.
         open_low: ``low`` itself is not allowed.
@@ -83,7 +85,9 @@ class Setting:
         """The value as the engine wants it.
 
         Raises:
-            ValueError: it is not of this unit or not in this range; of a wrong type it may be TypeError.
+            TypeError: it is not of this unit.
+            ValueError: it is not in this range.
+            OverflowError: it is a number far beyond every range.
         """
         if value is None and self.optional:
             return None
@@ -111,19 +115,22 @@ def _per_second(value: float) -> str:
 
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("not a whole number")
+        raise TypeError("not a whole number")
     return value
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("not a number")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("not a number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
 
 
 def _truth(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("not true or false")
+        raise TypeError("not true or false")
     return value
 
 
@@ -133,7 +140,7 @@ def _never(value: object) -> object:
 
 def _callable(value: object) -> object:
     if not callable(value):
-        raise ValueError("not callable")
+        raise TypeError("not callable")
     return value
 
 
@@ -144,7 +151,7 @@ def _exceptions(value: object) -> object:
         isinstance(kind, type) and issubclass(kind, BaseException) for kind in value
     ):
         return tuple(value)
-    raise ValueError("not exception types")
+    raise TypeError("not exception types")
 
 
 # The following return Any because dataclass fields are declared by assignment, as with ``dataclasses.field``.
@@ -154,16 +161,21 @@ def _field(default: object, setting: Setting) -> Any:  # noqa: ANN401
     return dataclasses.field(default=default, metadata={_META: setting})
 
 
+def _opens(low: float, asked: bool | None) -> bool:  # noqa: FBT001 -- what the functions below were given
+    return low == 0.0 if asked is None else asked
+
+
 def ratio(
     default: Ratio | None,
     *,
     low: float = 0.0,
     high: float = 1.0,
-    open_low: bool = True,
+    open_low: bool | None = None,
     optional: bool = False,
 ) -> Any:  # noqa: ANN401
-    """A share, written ``"5%"`` or ``0.05``."""
-    return _field(default, Setting("share", parse_ratio, low, high, open_low, optional, (), _percent, '"5%"'))
+    """A share, written ``"5%"`` or ``0.05``; ``open_low`` as for :func:`duration`."""
+    setting = Setting("share", parse_ratio, low, high, _opens(low, open_low), optional, (), _percent, '"5%"')
+    return _field(default, setting)
 
 
 def duration(
@@ -171,14 +183,17 @@ def duration(
     *,
     low: float = 0.0,
     high: float = _YEAR_S,
-    open_low: bool = True,
+    open_low: bool | None = None,
     optional: bool = False,
-    words: tuple[str, ...] = (),
 ) -> Any:  # noqa: ANN401
-    """A time, written ``"500ms"`` or ``0.5`` (seconds)."""
+    """A time, written ``"500ms"`` or ``0.5`` (seconds).
+
+    Whether ``low`` itself is allowed says ``open_low``; if that is not given, every border but 0 is.
+    """
+    opens = _opens(low, open_low)
     return _field(
         default,
-        Setting("duration", parse_duration, low, high, open_low, optional, words, format_duration, '"500ms"'),
+        Setting("duration", parse_duration, low, high, opens, optional, (), format_duration, '"500ms"'),
     )
 
 
@@ -228,6 +243,22 @@ def exceptions(default: tuple[type[BaseException], ...] = ()) -> Any:  # noqa: A
     return _field(default, Setting("exception types", _exceptions, in_toml=False))
 
 
+def part(kind: type, *, given: bool = True, optional: bool = False) -> Any:  # noqa: ANN401
+    """Another policy inside this one: ``kind``'s default if ``given``, else None."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, kind):
+            raise TypeError(f"not a {kind.__name__}")
+        return value
+
+    setting = Setting(
+        f"a {kind.__name__}", read, optional=optional, example=f"{kind.__name__}()", in_toml=False
+    )
+    if given:
+        return dataclasses.field(default_factory=kind, metadata={_META: setting})
+    return _field(None, setting)
+
+
 def settings_of(policy: type) -> dict[str, Setting]:
     """The declared keys of a policy class, in order."""
     return {f.name: f.metadata[_META] for f in dataclasses.fields(policy) if _META in f.metadata}
@@ -248,13 +279,11 @@ def problem_with(key: str, value: object, setting: Setting) -> Problem | None:
     """The problem with one value, if there is one."""
     try:
         setting.read(value)
-    except (TypeError, ValueError):
-        fix = ""
-        if setting.words and isinstance(value, str):
-            near = difflib.get_close_matches(value, setting.words, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else ""
-        elif setting.example:
-            fix = f"for example {setting.example}"
+    except (TypeError, ValueError, OverflowError):
+        near = difflib.get_close_matches(value, setting.words, n=1) if isinstance(value, str) else []
+        fix = f"for example {setting.example}" if setting.example else ""
+        if near:
+            fix = f"did you mean {near[0]!r}?"
         return Problem(key, value, setting.allowed(), fix)
     return None
 

@@ -14,16 +14,17 @@ Theory of operation
        +------------------------- ACCEPTED_FULL --------------+   (ramp of kind ``none``)
 
 * CLOSED admits everything and judges its window.
-* OPEN rejects everything until its time is over.  The time doubles with every failed recovery (with jitter, so that a
-  fleet does not come back in step) and starts again after a stable recovery.
+* OPEN rejects everything until its time is over.  The time doubles with every failed recovery (with jitter,
+  so that a fleet does not come back in step) and starts again after a stable recovery.
 * HALF_OPEN leases a few probes and rejects the rest.  One round decides: accepted or refused.
-* RAMPING admits a share.  A failure lowers the share instead of opening; only evidence against the whole window opens.
+* RAMPING admits a share.  A failure lowers the share instead of opening; only evidence against the whole
+  window opens.
 
-Entering OPEN, HALF_OPEN's acceptance and RESET start a new *generation*: a ticket of an older generation is a late
-result and never changes the verdict.
+Entering OPEN, HALF_OPEN's acceptance and RESET start a new *generation*: a ticket of an older generation is a
+late result and never changes the verdict.
 
-An *override* (forced open, forced closed, disabled) lies above the table: it stops the walk and has an owner, a reason
-and an end.  ``shadow`` walks the table but never rejects.
+An *override* (forced open, forced closed, disabled) lies above the table: it stops the walk and has an owner,
+a reason and an end.  ``shadow`` walks the table but never rejects.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (State.HALF_OPEN, Event.REFUSED): State.OPEN,
     (State.RAMPING, Event.FULL): State.CLOSED,
     (State.RAMPING, Event.TRIP): State.OPEN,
-    # An operator's orders: RESET means "believe me, it is well", RETRIAL "prove it again" (after a forced open).
+    # An operator's orders: RESET means "believe me, it is well", RETRIAL "prove it again" (after a forced
+    # open).
     (State.CLOSED, Event.RESET): State.CLOSED,
     (State.OPEN, Event.RESET): State.CLOSED,
     (State.HALF_OPEN, Event.RESET): State.CLOSED,

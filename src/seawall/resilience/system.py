@@ -1,7 +1,7 @@
 """The system's clock, randomness and locks: the one place in this package that touches them.
 
-The guard asks here for defaults; tests and simulations pass their own.  Nothing else in ``resilience`` imports
-``time``, ``random`` or ``threading``, but ``aio`` and ``threads``.
+The guard asks here for defaults; tests and simulations pass their own.  Nothing else in ``resilience``
+imports ``time``, ``random`` or ``threading``, but ``aio`` and ``threads``.
 """
 
 from __future__ import annotations
@@ -49,5 +49,9 @@ def system_rng() -> float:
 
 
 def new_lock() -> AbstractContextManager[object]:
-    """A lock for bookkeeping that is never held while user code or I/O runs."""
-    return threading.Lock()
+    """A lock for bookkeeping that is never held while user code or I/O runs.
+
+    The same thread may take it twice, because of what it can't help: a finalizer (of a forgotten permit, of
+    an abandoned generator) and a signal handler run between any two steps, and settle calls too.
+    """
+    return threading.RLock()

@@ -1,28 +1,34 @@
 """The blocking edge: guards calls of synchronous functions, on whatever thread they run.
 
-It waits (for a place in the bulkhead, between attempts) and starts the thread of an active probe; every decision is
-``plan``'s.  A running synchronous function can't be interrupted: a timeout here is a deadline that the function can
-read (``seawall.deadline``), an end to further attempts, and a failure in the breaker's books.
+It waits (for a place in the bulkhead, between attempts) and starts the thread of an active probe; every
+decision is ``plan``'s.  A running synchronous function can't be interrupted: a timeout here is a deadline
+that the function can read (``seawall.deadline``), an end to further attempts, and a failure in the breaker's
+books.
 """
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Generator
 from types import CoroutineType
 from typing import Any, Final, TypeVar
 
 from seawall.kernel.errors import Outcome, UsageError
+from seawall.resilience import breaker as breaker_module
 from seawall.resilience import deadline
-from seawall.resilience.breaker import NEVER, CircuitBreaker
+from seawall.resilience.breaker import CircuitBreaker
 from seawall.resilience.bulkhead import Ticket
 from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe
+from seawall.resilience.windows import NEVER
 
 R = TypeVar("R")
 Function = Callable[..., Any]
 
+COMPILED: Final = not str(breaker_module.__file__).endswith(".py")
+"""Whether the breaker is the compiled build; the wrappers choose the cheaper way to count by it."""
 WAIT_MAX_S: Final = 3600.0 * 24
-"""``Event.wait`` takes no infinity."""
+"""A lock's ``acquire`` takes no infinity."""
 
 _probes: Final[dict[int, threading.Thread]] = {}
 """The probe thread of each breaker, by identity: at most one, even if it hangs."""
@@ -41,7 +47,8 @@ def call(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[s
     try:
         return _attempts(plan, fn, args, kwargs)
     except BaseException as error:  # noqa: BLE001 -- fall_back raises again what it does not replace
-        return plan.fall_back(error, plan.now())  # type: ignore[return-value]  # the user's promise
+        value = plan.fall_back(error, plan.now())
+        return _no_coroutine(plan.fallback, value)  # type: ignore[return-value]  # the user's promise
 
 
 def _attempts(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
@@ -72,10 +79,7 @@ def _attempts(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: d
 
 
 def _attempt(this: Call, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-    at = this.plan.now()
-    until = this.begin(at)
-    if this.plan.probe is not None:
-        watch(this.plan, at)
+    until = this.begin(this.plan.now())
     if until == NEVER:
         return fn(*args, **kwargs)
     with deadline.scope(until):
@@ -91,8 +95,14 @@ def enter(plan: Plan) -> Call:
     """
     at = plan.now()
     this = Call(plan, at)
-    if not this.enter(at):
-        _wait_for_place(this, at)
+    try:
+        if not this.enter(at):
+            _wait_for_place(this, at)
+        if plan.probe is not None:
+            watch(plan, at)
+    except BaseException:
+        this.leave(plan.now())
+        raise
     return this
 
 
@@ -100,13 +110,16 @@ def _wait_for_place(this: Call, at: float) -> None:
     plan = this.plan
     bulkhead = plan.bulkhead
     assert bulkhead is not None  # ``enter`` says no only where there is one
-    woken = threading.Event()
-    ticket = bulkhead.enqueue(at, woken.set)
+    # A bare lock and no Event: whoever leaves may be a finalizer that runs on this very thread, inside the
+    # wait.
+    parked = threading.Lock()
+    parked.acquire()
+    ticket = bulkhead.enqueue(at, parked.release)
     if ticket is None:
         raise this.crowded(at, FULL)
     if not ticket.granted:
         try:
-            woken.wait(min(max(min(ticket.expires_at, this.deadline_at) - at, 0.0), WAIT_MAX_S))
+            parked.acquire(timeout=min(max(min(ticket.expires_at, this.deadline_at) - at, 0.0), WAIT_MAX_S))
         except BaseException:
             # Ctrl-C while waiting: the place must not come to somebody who has gone.
             hand_on(bulkhead.cancel(ticket, plan.now()))
@@ -126,6 +139,12 @@ def hand_on(heir: Ticket | None) -> None:
         heir.wake()
 
 
+def _no_coroutine(fn: Function, value: R) -> R:
+    if isinstance(value, CoroutineType):
+        raise unguarded(fn, value)
+    return value
+
+
 def unguarded(fn: Callable[..., object], value: CoroutineType[Any, Any, Any]) -> UsageError:
     """The error for a "synchronous" function that gave a coroutine."""
     value.close()
@@ -137,14 +156,16 @@ def unguarded(fn: Callable[..., object], value: CoroutineType[Any, Any, Any]) ->
 
 
 def watch(plan: Plan, now: float) -> None:
-    """Start the active probe if the breaker suspects a stall."""
-    breaker = plan.breaker
-    if isinstance(breaker, CircuitBreaker) and breaker.suspects(now) and plan.probe is not None:
-        start_probe(breaker, plan.probe, plan.now)
+    """Start the active probe if the breaker suspects a stall and the probe needs no event loop."""
+    breaker, probe = plan.breaker, plan.probe
+    if not isinstance(breaker, CircuitBreaker) or probe is None or inspect.iscoroutinefunction(probe):
+        return
+    if breaker.suspects(now):
+        start_probe(breaker, probe, plan.now)
 
 
 def start_probe(breaker: CircuitBreaker, probe: Probe, now: Callable[[], float]) -> None:
-    """Run ``probe`` on a thread of its own and tell ``breaker`` how it went, at the latest when its time is over."""
+    """Run ``probe`` on its own thread and tell ``breaker`` how it went, at the latest at its time limit."""
     running = _probes.get(id(breaker))
     if running is not None and running.is_alive():
         # The last probe still hangs: that is the answer.
@@ -167,8 +188,14 @@ def start_probe(breaker: CircuitBreaker, probe: Probe, now: Callable[[], float])
     timer.daemon = True
     thread = threading.Thread(target=run, name=f"seawall-probe-{breaker.name}", daemon=True)
     _probes[id(breaker)] = thread
-    timer.start()
-    thread.start()
+    try:
+        timer.start()
+        thread.start()
+    except RuntimeError:
+        # No thread to be had: that is our trouble, and says nothing about what the probe would have found.
+        timer.cancel()
+        _probes.pop(id(breaker), None)
+        answer.give(ok=True)
 
 
 class _Answer:
@@ -192,22 +219,38 @@ class _Answer:
 def function(holder: PlanHolder, fn: Function) -> Function:
     """``fn`` guarded by the holder's plan.
 
-    A plan that only has a breaker gets the short way: while the breaker is plainly closed, a call costs two clock
-    readings and two counter increments, written out here instead of called, because a call is what costs.
+    A plan that only has a breaker gets the short way: while the breaker is plainly closed, a call costs two
+    clock readings and two counter increments, written out here instead of called, because a call is what
+    costs. The function's first call has its value looked at: a coroutine would run unguarded.
     """
     breaker = holder.plan.inline()
     if breaker is None:
         return lambda *args, **kwargs: call(holder.plan, fn, args, kwargs)
-    now = holder.plan.now
+    return (_called if COMPILED else _inlined)(holder, fn, breaker)
+
+
+def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
+    """The short way for an interpreted breaker: reading its attributes is cheaper than calling it."""
+    now, target = holder.plan.now, fn
+
+    def first(*args: Any, **kwargs: Any) -> Any:
+        nonlocal target
+        value = _no_coroutine(fn, fn(*args, **kwargs))
+        target = fn
+        return value
+
+    target = first
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
         if started >= breaker.due:
+            if breaker.inline and started < breaker.rejects_until:
+                raise holder.plan.refusal(breaker, started)
             return call(holder.plan, fn, args, kwargs)
         cohort = breaker.cohort
         cohort.started += 1
         try:
-            result = fn(*args, **kwargs)
+            result = target(*args, **kwargs)
         except BaseException as error:
             holder.plan.settle_error(breaker, cohort, started, error)
             raise
@@ -221,8 +264,40 @@ def function(holder: PlanHolder, fn: Function) -> Function:
     return guarded
 
 
+def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
+    """The short way for a compiled breaker: calling it is cheaper than reading its attributes."""
+    now, enter, leave, target = holder.plan.now, breaker.enter, breaker.leave, fn
+
+    def first(*args: Any, **kwargs: Any) -> Any:
+        nonlocal target
+        value = _no_coroutine(fn, fn(*args, **kwargs))
+        target = fn
+        return value
+
+    target = first
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        started = now()
+        cohort = enter(started)
+        if cohort is None:
+            if breaker.inline and started < breaker.rejects_until:
+                raise holder.plan.refusal(breaker, started)
+            return call(holder.plan, fn, args, kwargs)
+        try:
+            result = target(*args, **kwargs)
+        except BaseException as error:
+            holder.plan.settle_error(breaker, cohort, started, error)
+            raise
+        ended = now()
+        if not leave(cohort, started, ended):
+            breaker.settle(cohort, Outcome.OK, started, ended)
+        return result
+
+    return guarded
+
+
 def generator(holder: PlanHolder, fn: Function) -> Function:
-    """The generator function ``fn`` guarded; a call's outcome is settled when the generator is exhausted.
+    """The generator function ``fn`` guarded; a call is settled when its generator is exhausted.
 
     A consumer that stops early (``close``, or dropping the generator) proves nothing: void.
     """

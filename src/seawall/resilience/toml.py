@@ -46,13 +46,14 @@ def load_policies(path: str | Path) -> dict[str, Policy]:
     """
     source = str(path)
     try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise PolicyError(
-            [Problem("file", source, "a readable file", error.strerror or "")], source
-        ) from None
+        with Path(path).open("rb") as file:
+            raw = file.read(FILE_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise PolicyError([Problem("file", source, "a readable file", why or "")], source) from None
     if len(raw) > FILE_MAX_BYTES:
-        raise PolicyError([Problem("file", f"{len(raw)} bytes", f"at most {FILE_MAX_BYTES} bytes")], source)
+        fix = "write a file per service"
+        raise PolicyError([Problem("file", source, f"at most {FILE_MAX_BYTES} bytes", fix)], source)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -74,7 +75,8 @@ def parse_policies(text: str, source: str = "TOML") -> dict[str, Policy]:
     """
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # A ValueError that is no TOMLDecodeError: a number with more digits than Python converts.
         raise PolicyError([Problem("file", str(error), "TOML 1.0")], source) from None
     found: list[Problem] = []
     policies: dict[str, Policy] = {}
@@ -111,10 +113,7 @@ def policy_from(table: Mapping[str, Any], path: str = "") -> tuple[Policy | None
             part, problems = _part(key, raw, path)
             parts[key] = part
             found.extend(problems)
-    known = [*settings.settings_of(Policy), *PARTS]
-    for key in [key for key in values if key not in known]:
-        found.append(settings.unknown_key(key, values.pop(key), known, path))
-    policy, problems = settings.from_table(Policy, values, path, parts)
+    policy, problems = settings.from_table(Policy, values, path, parts, also=[*PARTS])
     found.extend(problems)
     return (None, found) if found else (policy, [])
 

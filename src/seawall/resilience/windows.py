@@ -5,28 +5,35 @@ It reads no clock: every method takes ``now`` in monotonic seconds.
 
 Theory of operation
 -------------------
-*Cohorts.* Calls that start within the same ``grain`` share one :class:`Cohort` with two counters, ``started`` and
-``fast`` (finished below the slow bound).  When the whole cohort is older than the slow bound, ``started - fast`` is
-exactly the number of its calls that were slow, whether they have finished or still hang.  So a hang is seen at the
-slow bound and not at the client's timeout, without a timer and without a registry of calls, and every call is counted
-once: counting overdue calls at tick time would weigh long calls more than short ones.  A second bound (P99) works the
-same way with the counter ``late``.
+*Cohorts.* Calls that start within the same ``grain`` share one :class:`Cohort` with two counters, ``started``
+and ``fast`` (finished below the slow bound).  When the whole cohort is older than the slow bound,
+``started - fast`` is exactly the number of its calls that were slow, whether they have finished or still
+hang.  So a hang is seen at the slow bound and not at the client's timeout, without a timer and without a
+registry of calls, and every call is counted once: counting overdue calls at tick time would weigh long calls
+more than short ones.  A second bound (P99) works the same way with the counter ``late``.
 
-*Percentiles.* "P95 above 500 ms" is the same statement as "more than 5 % of the calls took longer than 500 ms", so the
-percentile rules need no sketch: the slow count over the total is exact.
+*Percentiles.* "P95 above 500 ms" is the same statement as "more than 5 % of the calls took longer than 500
+ms", so the percentile rules need no sketch: the slow count over the total is exact.
 
-*Windows.* Totals only ever grow; a ring keeps copies of them (:class:`Totals`) at slice borders.  A window's count is
-the difference between now and the copy at its far end: nothing is summed and nothing is forgotten twice.
+*Windows.* Totals only ever grow; a ring keeps copies of them (:class:`Totals`) at slice borders.  A window's
+count is the difference between now and the copy at its far end: nothing is summed and nothing is forgotten
+twice.
 
-*Threads.* The owner calls the hot increments without a lock.  With the GIL, CPython 3.11 to 3.13 hands over to another
-thread only at function entry, after a call returns and at a loop's back edge; ``cohort.started += 1`` contains none of
-those, so it is atomic.  ``roll`` and everything below it runs under the owner's lock.
+*Threads.* The owner calls the hot increments without a lock.  With the GIL, CPython 3.11 to 3.13 hands over
+to another thread only at function entry, after a call returns and at a loop's back edge; ``cohort.started +=
+1`` contains none of those, so it is atomic.  ``roll`` and everything below it runs under the owner's lock.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
+from seawall.kernel.errors import Outcome
+
+AT_ONCE: Final = -math.inf
+"""Before all time: what is due then is due now."""
+NEVER: Final = math.inf
 SHORT_SLICES: Final = 10
 """Slices of the short window: 100 ms each for the usual 1 s."""
 LONG_SLICES: Final = 10
@@ -35,11 +42,13 @@ MINUTE_S: Final = 60.0
 MINUTE_SLICES: Final = 6
 """The longest window, for display and for slow rules on quiet keys: six slices of 10 s."""
 GRAINS_PER_BOUND: Final = 25
-"""Cohorts per slow bound: 20 ms for 500 ms. A slow call is noticed at most 4 % of the bound after it became slow."""
+"""Cohorts per slow bound: 20 ms for 500 ms. A slow call is noticed at most 4 % of the bound late."""
 GRAIN_MIN_S: Final = 0.01
 GRAIN_MAX_S: Final = 0.5
 LIVE_MAX: Final = 48
-"""Cohorts that can be alive at once; a long second bound makes the grain coarser instead of the list longer."""
+"""Cohorts that can be alive at once; a long second bound makes the grain coarser, not the list longer."""
+LIVE_MAX_WATCHED: Final = 600
+"""The same for a key with an active probe, whose grain must not blur the stall bound."""
 STALL_SPAN: Final = 5.0 / 3.0
 """The stall test looks at calls between one and this many times the stall bound old."""
 HORIZON_S: Final = 60.0
@@ -114,9 +123,12 @@ class Ring:
         self._marks: list[Totals] = [zero]
         self._next_at: float = zero.at + self.slice_s
 
-    def mark(self, totals: Totals) -> None:
-        """Keep ``totals`` if a slice border has passed, and drop the copies that left the window."""
-        if totals.at < self._next_at:
+    def mark(self, totals: Totals, gap_s: float) -> None:
+        """Keep ``totals`` if a slice border has passed, and drop the copies that left the window.
+
+        A quiet time of ``gap_s`` after ``totals.at`` that is longer than a slice ends the slice early.
+        """
+        if totals.at < self._next_at and gap_s < self.slice_s:
             return
         marks = self._marks
         marks.append(totals)
@@ -134,10 +146,16 @@ class Ring:
         return marks[0]
 
 
-def grain_for(slow_s: float, slower_s: float) -> float:
-    """Length of a cohort in seconds for the given slow bounds (``slower_s`` 0: none)."""
+def grain_for(slow_s: float, slower_s: float, stall_s: float = 0.0) -> float:
+    """Length of a cohort in seconds for the given bounds (0: none)."""
+    slow_s = slow_s if slow_s > 0.0 else HORIZON_S
     grain = min(max(slow_s / GRAINS_PER_BOUND, GRAIN_MIN_S), GRAIN_MAX_S)
-    return max(grain, max(slow_s, slower_s) / LIVE_MAX)
+    grain = max(grain, max(slow_s, slower_s) / LIVE_MAX)
+    if stall_s <= 0.0:
+        return grain
+    # A cohort longer than the span that the stall test looks at would fall through it.
+    fine = max(stall_s * (STALL_SPAN - 1.0), GRAIN_MIN_S, max(slow_s, slower_s) / LIVE_MAX_WATCHED)
+    return min(grain, fine)
 
 
 class Window:
@@ -149,11 +167,13 @@ class Window:
         slower_s: the second bound, 0 for none; must be above ``slow_s``.
         short_s: span of the short window.
         long_s: span of the long window.
-        keep_s: keep cohorts at least this long even when all their calls came back (the stall test needs them).
+        stall_s: unanswered for this long is suspicious, 0 if nobody asks :meth:`stalled`.
     """
 
     __slots__ = (
+        "_fast_at",
         "_has_bound",
+        "_run_at",
         "cohort",
         "failed",
         "failed_fast",
@@ -188,14 +208,15 @@ class Window:
         slower_s: float = 0.0,
         short_s: float = 1.0,
         long_s: float = 10.0,
-        keep_s: float = 0.0,
+        stall_s: float = 0.0,
     ) -> None:
         self._has_bound: bool = slow_s > 0.0
         self.slow_s: float = slow_s if slow_s > 0.0 else HORIZON_S
         self.slower_s: float = slower_s
-        self.grain_s: float = grain_for(self.slow_s, slower_s)
+        self.grain_s: float = grain_for(slow_s, slower_s, stall_s)
         self.tick_s: float = min(self.grain_s, short_s / SHORT_SLICES)
-        self.keep_s: float = keep_s
+        # Answered cohorts are of use to the stall test for as long as it looks back.
+        self.keep_s: float = self._look_back_s(stall_s) if stall_s > 0.0 else 0.0
         self.generation: int = 0
         self.cohort: Cohort = Cohort(0, now)
         self.live: list[Cohort] = []
@@ -204,6 +225,8 @@ class Window:
         self.failed_fast: int = 0
         self.slow: int = 0
         self.slow_run: int = 0
+        self._run_at: float = AT_ONCE
+        self._fast_at: float = AT_ONCE
         self.slower: int = 0
         self.throttled: int = 0
         self.ignored: int = 0
@@ -243,44 +266,71 @@ class Window:
 
     # -- one call ------------------------------------------------------------------------------------------
 
-    def fail(self, cohort: Cohort, latency_s: float) -> None:
-        """A call of ``cohort`` came back as a failure."""
-        self.failed += 1
-        if latency_s < self.slow_s:
-            cohort.fast += 1
-            self.failed_fast += 1
-        else:
-            self.tardy(cohort, latency_s)
-
-    def tardy(self, cohort: Cohort, latency_s: float) -> None:
-        """A call came back at or above the slow bound: its cohort counts it as slow when it matures."""
-        if latency_s < self.slower_s:
-            cohort.late += 1
-
-    def throttle(self, cohort: Cohort, latency_s: float) -> None:
-        """The server asked for less: a total of its own, neither a success nor a failure."""
-        self.throttled += 1
-        if latency_s < self.slow_s:
-            cohort.fast += 1
-        else:
-            self.tardy(cohort, latency_s)
-
-    def ignore(self, cohort: Cohort, latency_s: float) -> None:
-        """A business error: says nothing about health, so it leaves the denominator, unless it was slow."""
-        self.ignored += 1
-        if latency_s < self.slow_s:
+    def settle(self, cohort: Cohort, outcome: Outcome, latency_s: float) -> bool:
+        """A call of ``cohort``, of this generation, came back; true if that speaks against the callee."""
+        if outcome is Outcome.OK:
+            self._answer(cohort, latency_s)
+            return False
+        if outcome is Outcome.IGNORED:
+            # A business error says nothing about health, so it leaves the denominator, unless it was slow.
+            self.ignored += 1
+            if latency_s < self.slow_s or not self._has_bound:
+                self._withdraw(cohort)
+            else:
+                self._answer(cohort, latency_s)
+            return False
+        if outcome is Outcome.VOID:
+            # Cancelled from outside: as if it had never started.
+            self.voided += 1
             self._withdraw(cohort)
+            return False
+        if outcome is Outcome.THROTTLED:
+            # The server asked for less: a total of its own, neither a success nor a failure.
+            self.throttled += 1
+            self._answer(cohort, latency_s)
+        elif outcome is Outcome.SLOW:
+            self._declared_slow(cohort, latency_s)
         else:
-            self.tardy(cohort, latency_s)
+            self.failed += 1
+            self.unreachable += outcome is Outcome.UNREACHABLE
+            self.failed_fast += self._answer(cohort, latency_s)
+        return True
 
-    def void(self, cohort: Cohort) -> None:
-        """A call that was cancelled from outside: as if it had never started."""
-        self.voided += 1
-        self._withdraw(cohort)
+    def _answer(self, cohort: Cohort, latency_s: float) -> bool:
+        """Count an answer; true if it was fast, as every answer is when there is no latency rule."""
+        if latency_s < self.slow_s or not (self._has_bound or cohort.matured):
+            cohort.fast += 1
+            return True
+        if not self._has_bound:
+            # It was forgotten in the meantime, but its ending is known now.
+            self.passed += 1
+            return True
+        # Its cohort counts it as slow when it matures; here it is only kept from counting as slower.
+        if latency_s < self.slower_s or self.slower_s <= 0.0:
+            cohort.late += 1
+        return False
+
+    def _declared_slow(self, cohort: Cohort, latency_s: float) -> None:
+        if latency_s < self.slow_s or not self._has_bound:
+            self._withdraw(cohort)
+            self.slow += 1
+        else:
+            self._answer(cohort, latency_s)
 
     def _withdraw(self, cohort: Cohort) -> None:
-        if not cohort.matured:
+        if cohort.matured:
+            # It counts as slow already, but it must not become slower.
+            cohort.late += 1
+        else:
             cohort.started -= 1
+
+    def stray(self, cohort: Cohort) -> None:
+        """A call of an older generation came back."""
+        for orphan, _ in self.orphans:
+            if orphan is cohort:
+                cohort.fast += 1
+                return
+        self.late += 1
 
     def reported(self, *, ok: bool, latency_s: float) -> None:
         """A call known only by its result (no ticket was drawn)."""
@@ -302,29 +352,33 @@ class Window:
 
         Idempotent: rolling twice at the same time changes nothing.
         """
-        gap = now - self.rolled_at
-        if gap > 2.0 * self.tick_s:
+        gap_s = now - self.rolled_at
+        if gap_s > 2.0 * self.tick_s:
             # What was counted before a quiet time belongs to the time before it, not to now.
-            self._mark(self.rolled_at + self.tick_s)
+            self._mark(self.rolled_at + self.tick_s, gap_s)
+        retired: Cohort | None = None
         if now >= self.cohort.start + self.grain_s:
-            self.live.append(self.cohort)
+            retired = self.cohort
+            self.live.append(retired)
             self.cohort = Cohort(self.generation, now)
-        self._mature(now)
-        self._mark(now)
+        self._mature(now, retired)
+        self._mark(now, 0.0)
         self.rolled_at = now
-        return now + self.tick_s
+        # A call that starts in a cohort after its grain would be taken for slow before it is.
+        return min(now + self.tick_s, self.cohort.start + self.grain_s)
 
-    def _mark(self, at: float) -> None:
+    def _mark(self, at: float, gap_s: float) -> None:
         totals = self.totals(at)
-        self.short.mark(totals)
-        self.long.mark(totals)
-        self.minute.mark(totals)
+        self.short.mark(totals, gap_s)
+        self.long.mark(totals, gap_s)
+        self.minute.mark(totals, gap_s)
 
-    def _mature(self, now: float) -> None:
+    def _mature(self, now: float, retired: Cohort | None) -> None:
         slow_before = now - self.grain_s - self.slow_s
         slower_before = now - self.grain_s - self.slower_s
         keep_after = now - self.grain_s - self.keep_s
         kept: list[Cohort] = []
+        self._follow_fast()
         for cohort in self.live:
             if not cohort.matured:
                 unanswered = cohort.started - cohort.fast
@@ -336,9 +390,9 @@ class Window:
                         continue
                     self.slow += unanswered
                     self._run_on(cohort, unanswered)
-                elif unanswered == 0 and cohort.start <= keep_after:
+                elif unanswered == 0 and cohort.start <= keep_after and cohort is not retired:
+                    # Not while the owner may still start calls in it: it learns of the new cohort after this.
                     self.passed += cohort.fast
-                    self._run_on(cohort, 0)
                     continue
             if cohort.matured:
                 if self.slower_s <= 0.0:
@@ -352,27 +406,44 @@ class Window:
             kept.append(cohort)
         self.live = kept
 
-    def _run_on(self, cohort: Cohort, unanswered: int) -> None:
-        """Cohorts in which not one call was fast extend the run of slow calls; any fast call ends it."""
-        if cohort.fast > 0:
+    def _follow_fast(self) -> None:
+        """Find the newest cohort with a fast answer; it ends a run of slow calls that started before."""
+        newest = self.cohort
+        if newest.fast == 0:
+            for cohort in reversed(self.live):
+                if cohort.fast > 0:
+                    newest = cohort
+                    break
+        if newest.fast > 0:
+            self._fast_at = max(self._fast_at, newest.start)
+        if self._fast_at >= self._run_at:
             self.slow_run = 0
-        else:
+
+    def _run_on(self, cohort: Cohort, unanswered: int) -> None:
+        """Extend the run of slow calls, unless a call that started later was answered fast."""
+        if cohort.start > self._fast_at:
             self.slow_run += unanswered
+            self._run_at = cohort.start
 
     def stalled(self, now: float, after_s: float, share: float) -> bool:
         """Whether at least ``share`` of what was sent a little more than ``after_s`` ago is unanswered.
 
-        The calls looked at started between ``after_s`` and ``STALL_SPAN`` times that long ago, to half a grain.
+        The calls looked at started between ``after_s`` and ``STALL_SPAN`` times that long ago, to half a
+        grain, and at least the calls of one whole cohort.
         """
         started = 0
         answered = 0
+        self.keep_s = self._look_back_s(after_s)
         youngest = now - after_s - 0.5 * self.grain_s
-        oldest = now - after_s * STALL_SPAN - 0.5 * self.grain_s
+        oldest = now - self.keep_s
         for cohort in self.live:
             if oldest <= cohort.start <= youngest:
                 started += cohort.started
                 answered += cohort.fast + cohort.late
         return started > 0 and started - answered >= share * started
+
+    def _look_back_s(self, after_s: float) -> float:
+        return max(after_s * STALL_SPAN + 0.5 * self.grain_s, after_s + 2.0 * self.grain_s)
 
     def renew(self, now: float) -> int:
         """Forget the windows and start a new generation; calls still out no longer count here.
@@ -381,13 +452,18 @@ class Window:
         """
         self.generation += 1
         self.late = self.late_results()
-        self.forgotten += self.in_flight()
-        self.passed = self.answered_fast()
-        self.orphans = [
-            (c, c.fast + c.late) for c in [*self.live, self.cohort] if c.started > c.fast + c.late
-        ]
+        self.orphans = []
+        for cohort in [*self.live, self.cohort]:
+            # Read once: an answer that another thread counts in between is a late one.
+            fast, answered = cohort.fast, cohort.fast + cohort.late
+            if not cohort.matured:
+                self.passed += fast
+            self.forgotten += cohort.started - answered
+            self.orphans.append((cohort, answered))
         self.live = []
         self.slow_run = 0
+        self._run_at = AT_ONCE
+        self._fast_at = AT_ONCE
         self.cohort = Cohort(self.generation, now)
         zero = self.totals(now)
         self.short = Ring(self.short.span_s, SHORT_SLICES, zero)
@@ -395,6 +471,16 @@ class Window:
         self.minute = Ring(self.minute.span_s, MINUTE_SLICES, zero)
         self.rolled_at = now
         return self.generation
+
+    def succeed(self, old: Window, now: float) -> None:
+        """Go on where ``old``, which counted by other bounds, ends: its totals, and a new generation."""
+        self.generation = old.generation
+        self.cohort, self.live, self.orphans = old.cohort, old.live, old.orphans
+        self.passed, self.failed, self.failed_fast = old.passed, old.failed, old.failed_fast
+        self.slow, self.slower, self.throttled = old.slow, old.slower, old.throttled
+        self.ignored, self.unreachable, self.voided = old.ignored, old.unreachable, old.voided
+        self.forgotten, self.late = old.forgotten, old.late
+        self.renew(now)
 
     def late_results(self) -> int:
         """Results that came back after their generation had ended; they are counted here and nowhere else."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -23,8 +24,12 @@ def wrap(holder: PlanHolder, fn: Callable[P, R]) -> Callable[P, R]:
     """``fn`` guarded, of the same kind and signature.
 
     Raises:
-        UsageError: ``fn`` can't be called, or is a generator and the guard retries or has a timeout.
+        UsageError: ``fn`` can't be wrapped, or is a generator and the guard has parts that can't work on one.
     """
+    if isinstance(fn, staticmethod | classmethod):
+        raise UsageError(
+            f"guard {holder.plan.name!r} stands above @{type(fn).__name__}: put it below, on the function"
+        )
     if not callable(fn):
         raise UsageError(f"guard {holder.plan.name!r} can only wrap something callable, not {fn!r}")
     kind = _kind(fn)
@@ -63,4 +68,9 @@ def _refuse_for_generators(plan: Plan) -> None:
     if plan.fallback is not None:
         raise UsageError(
             f"guard {plan.name!r} has a fallback, which can't stand in for a half-read generator"
+        )
+    if plan.timeout_s != math.inf or plan.deadline_s != math.inf:
+        raise UsageError(
+            f"guard {plan.name!r} has a timeout or a deadline, which would count the consumer's time too: "
+            "limit the time of each step inside the generator, and use a guard without"
         )
