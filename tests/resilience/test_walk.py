@@ -114,7 +114,7 @@ def test_a_bad_probe_opens_again(outcome: Outcome) -> None:
     driven.signals()
     driven.call(outcome)
     [changed] = driven.signals()
-    assert (changed.new, changed.reason) == ("open", "1 probes failed (0 of them never came back)")
+    assert (changed.new, changed.reason) == ("open", "1 of 10 probes failed")
     assert changed.evidence is None
 
 
@@ -308,12 +308,24 @@ def test_disabled_measures_nothing_and_judges_nothing() -> None:
     assert driven.breaker.statistics().failed == 0
 
 
+def test_a_forced_shadow_tells_what_would_happen_and_rejects_nobody() -> None:
+    driven = Driven(ramp=FIXED)
+    driven.calls(100)
+    driven.force(Enforcement.SHADOW, for_s=3600.0)
+    driven.signals()
+    assert driven.calls(60, Outcome.FAILED) == 60
+    assert driven.breaker.state is State.OPEN
+    assert driven.breaker.statistics().would_reject > 0
+    driven.wait(10.0)
+    assert driven.calls(100) == 100
+    assert driven.moves()[:3] == [("closed", "open"), ("open", "half_open"), ("half_open", "ramping")]
+    assert driven.breaker.rejected == 0
+
+
 def test_a_row_of_failures_under_an_override_is_no_reason_to_open_after_it() -> None:
-    driven = Driven(errors="90%")
-    driven.calls(3000)
-    driven.force(Enforcement.SHADOW, for_s=50.0)
+    driven = Driven()
+    driven.force(Enforcement.FORCED_CLOSED, for_s=50.0)
     driven.calls(60, Outcome.FAILED)
-    driven.calls(3000)
     driven.wait(50.0)
     assert driven.breaker.override is None
     driven.calls(100)
@@ -323,7 +335,7 @@ def test_a_row_of_failures_under_an_override_is_no_reason_to_open_after_it() -> 
 def test_probes_that_come_back_under_an_override_decide_after_it() -> None:
     driven = Driven(probes=1).half_open()
     probe, started = driven.admit(), driven.now
-    driven.force(Enforcement.SHADOW, for_s=1.0)
+    driven.force(Enforcement.DISABLED, for_s=1.0)
     driven.signals()
     driven.breaker.settle(probe, Outcome.OK, started, driven.now + 0.01)
     assert driven.breaker.state is State.HALF_OPEN

@@ -165,9 +165,13 @@ class Walk:
     def _mode(self) -> Enforcement:
         return self._rules.enforcement if self._override is None else self._override.mode
 
+    def _frozen(self) -> bool:
+        """Whether an override stops the walk; a forced shadow only stops the rejecting."""
+        return self._override is not None and self._override.mode is not Enforcement.SHADOW
+
     def _judging(self) -> bool:
         return (
-            self._override is None
+            not self._frozen()
             and self._rules.enforcement is not Enforcement.DISABLED
             and (self.state is State.CLOSED or self.state is State.RAMPING)
         )
@@ -300,13 +304,12 @@ class Walk:
 
     def _advance(self, now: float) -> None:
         """Everything that time alone does."""
-        override = self._override
-        if override is not None:
-            if now < override.until:
-                if now >= self._tick_at:
-                    self._track(now)
-                return
+        if self._override is not None and now >= self._override.until:
             self._release(now, "")
+        if self._frozen():
+            if now >= self._tick_at:
+                self._track(now)
+            return
         if self.state is State.OPEN:
             if now >= self._retry_at:
                 self._move(Event.WAITED, now, "the open time is over")
@@ -321,7 +324,7 @@ class Walk:
                 self._climb(self._ramp, now)
 
     def _conclude(self, round_: ProbeRound, now: float) -> None:
-        if self._override is not None:
+        if self._frozen():
             return
         if round_.accepted:
             without = self._rules.ramp.kind == "none"
@@ -331,11 +334,8 @@ class Walk:
                 f"{round_.successes} of {round_.needed} probes succeeded",
             )
         elif round_.refused:
-            self._move(
-                Event.REFUSED,
-                now,
-                f"{round_.failures} probes failed ({round_.expired} of them never came back)",
-            )
+            lost = f" ({round_.expired} of them never came back)" if round_.expired else ""
+            self._move(Event.REFUSED, now, f"{round_.failures} of {round_.needed} probes failed{lost}")
 
     def _climb(self, ramp: Ramp, now: float) -> None:
         slow = self._window.slow
