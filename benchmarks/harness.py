@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import COULD_NOT_RUN
+from benchmarks.quiet import AGAIN, QUIET
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
@@ -185,17 +186,32 @@ def interleave(arms: Mapping[str, Arm], *, rounds: int, number: int, seed: int =
     """Measure every arm once per round, in a fresh random order, and return seconds per operation.
 
     Interleaving spreads the noise of a shared machine over all arms alike; a difference is then
-    taken within a round, never between two moments of the day.
+    taken within a round, never between two moments of the day. Rounds in a disturbed moment (``quiet``)
+    are taken again; what is still missing after that is filled up with the disturbed ones.
     """
     rng = random.Random(seed)
     names = list(arms)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
         arms[name](max(1, number // 10))
-    for _ in range(rounds):
+    spare: list[dict[str, float]] = []
+    before = min(QUIET.yardstick_ns() for _ in range(3))
+    for _ in range(rounds * AGAIN):
         rng.shuffle(names)
+        round_ = {name: arms[name](number) / number for name in names}
+        after = QUIET.yardstick_ns()
+        if QUIET.disturbed_by(max(before, after)):
+            QUIET.disturbed += 1
+            spare.append(round_)
+        else:
+            for name in names:
+                taken[name].append(round_[name])
+            if len(taken[names[0]]) == rounds:
+                break
+        before = after
+    for round_ in spare[: rounds - len(taken[names[0]])]:
         for name in names:
-            taken[name].append(arms[name](number) / number)
+            taken[name].append(round_[name])
     return taken
 
 
@@ -268,6 +284,8 @@ def environment() -> dict[str, object]:
         "cores": os.cpu_count(),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_1m": round(os.getloadavg()[0], 2),
+        "yardstick_ns": round(QUIET.best_ns, 2) if math.isfinite(QUIET.best_ns) else None,
+        "disturbed_rounds": QUIET.disturbed,
     }
 
 
