@@ -42,7 +42,7 @@ HOURS = 200.0
 BLOCK_HOURS = 5.0
 HEALTHY_FILE = harness.RESULTS / "detection-healthy.json"
 ENGINE = harness.ROOT / "src" / "seawall" / "resilience"
-ENGINE_FILES = ("windows.py", "detector.py", "breaker.py", "policy.py", "recovery.py", "states.py")
+ENGINE_FILES = ("windows.py", "detector.py", "breaker.py", "walk.py", "policy.py", "recovery.py", "states.py")
 
 MEAN_DELAY_MS = {"hard failure": 150.0, "hang": 620.0, "x40 slow": 700.0, "20 % errors": 750.0}
 PROBED_HANG_MS = 450.0

@@ -4,9 +4,8 @@ First the same harness shows that it finds lost updates where there are any.
 """
 
 import random
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,65 +16,20 @@ from seawall.resilience.policy import Breaker, Ramp
 from seawall.resilience.registry import Registry
 from seawall.resilience.states import Enforcement, Override, State
 from seawall.resilience.windows import Cohort
+from tests.resilience.crowd import THREADS, hectic, loses_updates, together
 
-THREADS = 6
 ROUNDS = 1_500
 NEVER_OPENS = Breaker(errors="99%", throttled=None, consecutive=None, p95="500ms", slow_ratio="99%")
 
 
 @pytest.fixture(autouse=True)
-def hectic() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+def switched_often() -> Iterator[None]:
+    with hectic():
         yield
-    finally:
-        sys.setswitchinterval(interval)
 
 
-def together(work: Callable[[int], int], threads: int = THREADS) -> list[int]:
-    """Run ``work(number)`` in each thread, all at once; its results, or the first error of any."""
-    start = threading.Barrier(threads)
-    results: list[int] = []
-    errors: list[BaseException] = []
-
-    def body(number: int) -> None:
-        start.wait()
-        try:
-            results.append(work(number))
-        except BaseException as error:
-            errors.append(error)
-
-    crowd = [threading.Thread(target=body, args=(number,), daemon=True) for number in range(threads)]
-    for thread in crowd:
-        thread.start()
-    for thread in crowd:
-        thread.join(15.0)
-    assert not any(thread.is_alive() for thread in crowd), "somebody waits for ever"
-    if errors:
-        raise errors[0]
-    return results
-
-
-def test_this_harness_finds_lost_updates_where_there_are_any() -> None:
-    class Careless:
-        started = 0
-
-        def start(self) -> None:
-            self.started = int(self.started) + 1  # a call between reading and writing
-
-    for _ in range(50):
-        careless = Careless()
-
-        def work(_number: int, careless: Careless = careless) -> int:
-            for _ in range(ROUNDS):
-                careless.start()
-            return 0
-
-        together(work)
-        if careless.started < THREADS * ROUNDS:
-            return
-    pytest.fail("no update was lost in 50 runs: the stress shows nothing on this machine")
+def test_the_crowd_finds_lost_updates_where_there_are_any() -> None:
+    assert loses_updates(), "no update was lost in 50 runs: the stress shows nothing on this machine"
 
 
 class Ticking:

@@ -8,9 +8,8 @@ to switch at.
 import dis
 import itertools
 import random
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FunctionType
 
 import pytest
@@ -18,64 +17,19 @@ import pytest
 from seawall.resilience.budget import RetryBudget
 from seawall.resilience.bulkhead import Bulkhead, Ticket
 from seawall.resilience.limits import RateLimiter
+from tests.resilience.crowd import THREADS, hectic, loses_updates, together
 
-THREADS = 6
 ROUNDS = 2_000
 
 
 @pytest.fixture(autouse=True)
-def hectic() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+def switched_often() -> Iterator[None]:
+    with hectic():
         yield
-    finally:
-        sys.setswitchinterval(interval)
 
 
-def together(work: Callable[[int], int], threads: int = THREADS) -> list[int]:
-    """Run ``work(number)`` in each thread, all at once; its results, or the first error of any."""
-    start = threading.Barrier(threads)
-    results: list[int] = []
-    errors: list[BaseException] = []
-
-    def body(number: int) -> None:
-        start.wait()
-        try:
-            results.append(work(number))
-        except BaseException as error:
-            errors.append(error)
-
-    crowd = [threading.Thread(target=body, args=(number,), daemon=True) for number in range(threads)]
-    for thread in crowd:
-        thread.start()
-    for thread in crowd:
-        thread.join(15.0)
-    assert not any(thread.is_alive() for thread in crowd), "somebody waits for ever"
-    if errors:
-        raise errors[0]
-    return results
-
-
-def test_this_stress_finds_lost_updates_where_there_are_any() -> None:
-    class Careless:
-        value = 0
-
-        def add(self) -> None:
-            self.value = int(self.value) + 1  # a call between reading and writing
-
-    for _ in range(50):
-        careless = Careless()
-
-        def work(_number: int, careless: Careless = careless) -> int:
-            for _ in range(ROUNDS):
-                careless.add()
-            return 0
-
-        together(work)
-        if careless.value < THREADS * ROUNDS:
-            return
-    pytest.fail("no update was lost in 50 runs: the stress shows nothing on this machine")
+def test_the_crowd_finds_lost_updates_where_there_are_any() -> None:
+    assert loses_updates(), "no update was lost in 50 runs: the stress shows nothing on this machine"
 
 
 def test_the_budget_loses_no_deposit_and_pays_nothing_twice() -> None:

@@ -24,7 +24,7 @@ command = typer.Typer(add_completion=False)
 
 @command.command(help="Explain the guards of a TOML file and name settings that contradict each other.")
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file with [guards.NAME] tables.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A TOML file with \\[guards.NAME] tables.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Load, explain, print; the exit code says whether anything is wrong."""
