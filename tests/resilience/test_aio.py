@@ -300,3 +300,24 @@ async def test_a_fallback_stands_in_when_the_time_is_over(world: World) -> None:
     db = world.guard(timeout="1s", fallback=lambda error: type(error).__name__)
 
     assert await db.acall(hang) == "DeadlineExceeded"
+
+
+@pytest.mark.usefixtures("way")
+def test_a_deadline_from_outside_is_kept_on_the_short_way_too() -> None:
+    world = World()
+
+    @world.guard()
+    async def guarded() -> str:
+        return "done"
+
+    async def main() -> None:
+        await guarded()
+        with deadline.scope(world.clock.monotonic() + 1.0):
+            assert [await guarded() for _ in range(20)] == ["done"] * 20
+            world.clock.advance(1.0)
+            for _ in range(20):
+                with pytest.raises(DeadlineExceeded, match="before the call"):
+                    await guarded()
+        assert await guarded() == "done"
+
+    world.run(main())

@@ -136,3 +136,11 @@ def test_a_deadline_is_a_number_and_stays_it() -> None:
         Deadline(1.0).at = 2.0  # type: ignore[misc]  # the point of the test
     assert not hasattr(Deadline(1.0), "__dict__")
     assert repr(Deadline(1.0)) == "Deadline(at=1.0)"
+
+
+def test_it_is_over_when_it_has_passed() -> None:
+    assert not deadline.over(100.0)
+    with deadline.scope(10.0):
+        assert not deadline.over(9.999)
+        assert deadline.over(10.0)
+    assert deadline.USED

@@ -179,3 +179,17 @@ def test_a_fallback_that_is_async_is_refused_by_a_sync_guard() -> None:
     with pytest.raises(UsageError, match="instead returned a coroutine"):
         db.call(Flaky(1))
     assert World().guard(fallback=lambda _error: "cached").call(Flaky(1)) == "cached"
+
+
+@pytest.mark.usefixtures("way")
+def test_a_deadline_from_outside_is_kept_on_the_short_way_too() -> None:
+    world = World()
+    guarded = world.guard()(lambda: "done")
+    guarded()
+    with deadline.scope(world.clock.monotonic() + 1.0):
+        assert [guarded() for _ in range(20)] == ["done"] * 20
+        world.clock.advance(1.0)
+        for _ in range(20):
+            with pytest.raises(DeadlineExceeded, match="before the call"):
+                guarded()
+    assert guarded() == "done"

@@ -199,11 +199,11 @@ def function(holder: PlanHolder, fn: Function) -> Function:
 
 
 def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
-    now = holder.plan.now
+    now, used, over = holder.plan.now, deadline.USED, deadline.over
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        if started >= breaker.due:
+        if started >= breaker.due or (used and over(started)):
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
             return await call(holder.plan, fn, args, kwargs)
@@ -226,10 +226,11 @@ def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Funct
 
 def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     now, enter, leave = holder.plan.now, breaker.enter, breaker.leave
+    used, over = deadline.USED, deadline.over
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        cohort = enter(started)
+        cohort = None if used and over(started) else enter(started)
         if cohort is None:
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)

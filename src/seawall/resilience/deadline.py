@@ -89,10 +89,19 @@ class Deadline:
 
 _CURRENT: Final[ContextVar[Deadline | None]] = ContextVar("seawall_deadline", default=None)
 
+USED: Final[list[bool]] = []
+"""Not empty from the first scope on: who never uses deadlines does not pay for looking one up."""
+
 
 def current() -> Deadline | None:
     """The deadline of the running request; None if it has none."""
     return _CURRENT.get()
+
+
+def over(now: float) -> bool:
+    """Whether the running request has a deadline and it has passed at ``now``."""
+    deadline = _CURRENT.get()
+    return deadline is not None and now >= deadline.at
 
 
 def remaining(now: float) -> float | None:
@@ -150,6 +159,8 @@ class DeadlineScope:
         outer = _CURRENT.get()
         inner = self._deadline if outer is None or self._deadline < outer else outer
         self._token = _CURRENT.set(inner)
+        if not USED:
+            USED.append(True)
         return inner
 
     def __exit__(

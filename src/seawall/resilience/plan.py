@@ -227,8 +227,7 @@ class Plan:
 
         Raises:
             BaseException: ``error`` itself, when there is no fallback or the error is a cancellation, a wrong
-                use
-                of this library or a proper refusal (tier 1), which no substitute should hide.
+                use of this library or a proper refusal (tier 1), which no substitute should hide.
         """
         if self.fallback is None or not isinstance(error, Exception) or isinstance(error, UsageError):
             raise error

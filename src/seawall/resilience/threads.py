@@ -231,7 +231,7 @@ def function(holder: PlanHolder, fn: Function) -> Function:
 
 def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     """The short way for an interpreted breaker: reading its attributes is cheaper than calling it."""
-    now, target = holder.plan.now, fn
+    now, target, used, over = holder.plan.now, fn, deadline.USED, deadline.over
 
     def first(*args: Any, **kwargs: Any) -> Any:
         nonlocal target
@@ -243,7 +243,7 @@ def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Funct
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        if started >= breaker.due:
+        if started >= breaker.due or (used and over(started)):
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
             return call(holder.plan, fn, args, kwargs)
@@ -267,6 +267,7 @@ def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Funct
 def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     """The short way for a compiled breaker: calling it is cheaper than reading its attributes."""
     now, enter, leave, target = holder.plan.now, breaker.enter, breaker.leave, fn
+    used, over = deadline.USED, deadline.over
 
     def first(*args: Any, **kwargs: Any) -> Any:
         nonlocal target
@@ -278,7 +279,7 @@ def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Functi
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        cohort = enter(started)
+        cohort = None if used and over(started) else enter(started)
         if cohort is None:
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
