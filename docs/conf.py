@@ -35,7 +35,7 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#5cc2e6", "color-brand-content": "#5cc2e6"},
 }
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
 # The public names of each package, in the order of their source; attributes are told in the class docstring.

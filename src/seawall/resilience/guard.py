@@ -206,9 +206,8 @@ class Guard:
         """This guard for one key (tenant, host, query pattern): a breaker of its own, the rest shared.
 
         The breakers of all keys are kept in bounded memory; the view itself is cheap and need not be kept.
-        The active probe checks the thing as a whole, so it is run for the guard's own breaker only.
-        One that is kept follows the guard's reloads. The guard's active probe says nothing about a key and is
-        not run for one.
+        One that is kept follows the guard's reloads. The guard's active probe checks the thing as a whole and
+        is not run for a key.
 
         Raises:
             UsageError: the guard has no breaker.
@@ -266,7 +265,10 @@ class Guard:
         return State.CLOSED if breaker is None else breaker.state
 
     def allows(self) -> bool:
-        """Whether a call would pass the breaker as a matter of course."""
+        """Whether a call would pass the breaker as a matter of course, with time taken into account.
+
+        In a hot loop read ``guard.breaker.allows`` once and call that: one attribute read, no bookkeeping.
+        """
         breaker = self._polled()
         return breaker is None or breaker.allows()
 
