@@ -321,3 +321,34 @@ def test_a_deadline_from_outside_is_kept_on_the_short_way_too() -> None:
         assert await guarded() == "done"
 
     world.run(main())
+
+
+def test_calling_once_counts_and_refuses_like_a_wrapper() -> None:
+    world = World()
+    db = world.guard(breaker=Breaker(p95="500ms", consecutive=2), ignore=(KeyError,))
+
+    async def work(error: BaseException | None = None, seconds: float = 0.0) -> int:
+        await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+        return 7
+
+    async def main() -> None:
+        assert [await db.acall(work) for _ in range(3)] == [7] * 3
+        assert await db.acall(work, seconds=0.6) == 7
+        with pytest.raises(KeyError):
+            await db.acall(work, KeyError())
+        with deadline.scope(world.clock.monotonic()), pytest.raises(DeadlineExceeded):
+            await db.acall(work)
+        seen = counts(db)
+        assert (seen.in_flight, seen.slow, seen.ignored) == (0, 1, 1)
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                await db.acall(work, ConnectionError())
+        with pytest.raises(BreakerOpen):
+            await db.acall(work)
+        assert db.breaker.rejected == 1
+        await asyncio.sleep(6.0)
+        assert await db.acall(work) == 7
+
+    world.run(main())

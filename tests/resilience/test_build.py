@@ -49,7 +49,7 @@ def test_every_part_becomes_an_engine() -> None:
     assert plan.attempts == 3
     assert plan.budget is not None
     assert not plan.idempotent
-    assert not plan.plain
+    assert plan.short is None
     assert plan.classifier.error(KeyError()).retryable
 
 
@@ -60,7 +60,7 @@ def test_a_part_that_is_missing_is_no_engine() -> None:
     assert plan.timeout_s == plan.deadline_s == math.inf
     assert plan.attempts == 1
     assert plan.idempotent
-    assert not plan.plain, "without a breaker there is no short way"
+    assert plan.short is None, "without a breaker there is no short way"
 
 
 def test_one_attempt_is_no_retry() -> None:
@@ -70,8 +70,9 @@ def test_one_attempt_is_no_retry() -> None:
 
 
 def test_only_a_breaker_is_plain() -> None:
-    assert builder().build(Policy(), None, None).plain
-    assert not builder(classify_result=lambda _value: None).build(Policy(), None, None).plain
+    plan = builder().build(Policy(), None, None)
+    assert plan.short is plan.breaker
+    assert builder(classify_result=lambda _value: None).build(Policy(), None, None).short is None
 
 
 def test_a_clock_that_can_not_sleep_borrows_the_systems_sleep() -> None:

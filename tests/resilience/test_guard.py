@@ -384,7 +384,7 @@ def test_the_defaults_are_the_systems() -> None:
 
     assert plan.hub is HUB
     assert plan.now is SYSTEM_CLOCK.monotonic
-    assert plan.plain
+    assert plan.short is plan.breaker
 
 
 def test_a_wrong_value_is_refused_when_the_guard_is_made() -> None:

@@ -193,3 +193,33 @@ def test_a_deadline_from_outside_is_kept_on_the_short_way_too() -> None:
             with pytest.raises(DeadlineExceeded, match="before the call"):
                 guarded()
     assert guarded() == "done"
+
+
+def test_calling_once_counts_and_refuses_like_a_wrapper() -> None:
+    world = World()
+    db = world.guard(breaker=Breaker(p95="500ms", consecutive=2), ignore=(KeyError,))
+
+    def work(error: BaseException | None = None, seconds: float = 0.0) -> int:
+        world.clock.advance(seconds)
+        if error is not None:
+            raise error
+        return 7
+
+    assert [db.call(work) for _ in range(3)] == [7] * 3
+    assert db.call(work, seconds=0.6) == 7
+    with pytest.raises(KeyError):
+        db.call(work, KeyError())
+    with pytest.raises(UsageError, match="returned a coroutine"):
+        db.call(lambda: Flaky(0).later())
+    with deadline.scope(world.clock.monotonic()), pytest.raises(DeadlineExceeded):
+        db.call(work)
+    seen = counts(db)
+    assert (seen.in_flight, seen.slow, seen.ignored, seen.voided) == (0, 1, 1, 1)
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            db.call(work, ConnectionError())
+    with pytest.raises(BreakerOpen):
+        db.call(work)
+    assert db.breaker.rejected == 1
+    world.clock.advance(6.0)
+    assert db.call(work) == 7

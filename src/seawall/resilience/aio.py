@@ -49,6 +49,30 @@ async def call(
         return value  # type: ignore[return-value]  # the user's promise
 
 
+async def once(
+    plan: Plan, fn: Callable[..., Awaitable[R]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> R:
+    """:func:`call`, by the short way where there is one."""
+    breaker = plan.short
+    if breaker is None:
+        return await call(plan, fn, args, kwargs)
+    started = plan.now()
+    cohort = None if deadline.USED and deadline.over(started) else breaker.enter(started)
+    if cohort is None:
+        if breaker.inline and started < breaker.rejects_until:
+            raise plan.refusal(breaker, started)
+        return await call(plan, fn, args, kwargs)
+    try:
+        result = await fn(*args, **kwargs)
+    except BaseException as error:
+        plan.settle_error(breaker, cohort, started, error)
+        raise
+    ended = plan.now()
+    if not breaker.leave(cohort, started, ended):
+        breaker.settle(cohort, Outcome.OK, started, ended)
+    return result
+
+
 async def _attempts(
     plan: Plan, fn: Callable[..., Awaitable[R]], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> R:
@@ -188,7 +212,7 @@ async def _probe(breaker: CircuitBreaker, probe: Probe, now: Callable[[], float]
 
 def function(holder: PlanHolder, fn: Function) -> Function:
     """The coroutine function ``fn`` guarded by the holder's plan; the short way is told in ``threads``."""
-    breaker = holder.plan.inline()
+    breaker = holder.plan.short
     if breaker is None:
 
         async def guarded_by_all(*args: Any, **kwargs: Any) -> Any:

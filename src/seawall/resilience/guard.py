@@ -105,11 +105,11 @@ class Guard:
                 f"{getattr(fn, '__qualname__', fn)} is async or a generator, and call() would only start it: "
                 "use 'await guard.acall(...)', or decorate it"
             )
-        return threads.call(self._plan, fn, args, kwargs)
+        return threads.once(self._plan, fn, args, kwargs)
 
     async def acall(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await the asynchronous ``fn`` once, guarded; raises as :meth:`call`, and on its own timeout."""
-        return await aio.call(self._plan, fn, args, kwargs)
+        return await aio.once(self._plan, fn, args, kwargs)
 
     def try_call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """As :meth:`call`, but errors come back as a value. Cancellation and Ctrl-C still raise."""
@@ -131,7 +131,7 @@ class Guard:
         if error is not None:
             return Result(None, error)
         try:
-            return Result(await aio.call(self._plan, fn, args, kwargs))
+            return Result(await self.acall(fn, *args, **kwargs))
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001 -- that is what the caller asked for
@@ -323,7 +323,7 @@ class Guard:
             plan = self._builder.build(policy, self._policy, self._plan)
             old = self._plan.breaker
             if isinstance(old, CircuitBreaker):
-                old.take_long_way(plan.inline() is not old)
+                old.take_long_way(plan.short is not old)
             self._plan, self._policy = plan, policy
             if self._registry is not None and policy.breaker is not None:
                 self._registry.reload(policy.breaker.rules(), plan.now())

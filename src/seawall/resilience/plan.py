@@ -106,10 +106,10 @@ class Plan:
         "limiter",
         "name",
         "now",
-        "plain",
         "probe",
         "rng",
         "schedule",
+        "short",
         "sleep",
         "timeout_s",
     )
@@ -153,7 +153,7 @@ class Plan:
         self.fallback: Final = fallback
         self.probe: Final = probe
         self.fallbacks: Tally = Tally()
-        self.plain: Final[bool] = (
+        plain = (
             breaker is not None
             and bulkhead is None
             and limiter is None
@@ -163,6 +163,10 @@ class Plan:
             and timeout_s == math.inf
             and deadline_s == math.inf
         )
+        self.short: Final[CircuitBreaker | None] = (
+            breaker if plain and isinstance(breaker, CircuitBreaker) else None
+        )
+        """The breaker, if there is nothing else: then a wrapper may count calls by itself."""
 
     @property
     def attempts(self) -> int:
@@ -211,7 +215,7 @@ class Plan:
 
     def turned_away(self) -> BreakerOpen | None:
         """The error for a call that need not even start, because there is only a breaker and it is open."""
-        breaker = self.inline()
+        breaker = self.short
         if breaker is None or not breaker.inline:
             return None
         now = self.now()
@@ -237,10 +241,6 @@ class Plan:
         if self.hub.active:
             self.hub.publish(FallbackUsed(at=now, name=self.name, key=self.key, error=type(error).__name__))
         return self.fallback(error)
-
-    def inline(self) -> CircuitBreaker | None:
-        """The breaker, if there is nothing else: then a wrapper may count calls by itself."""
-        return self.breaker if self.plain and isinstance(self.breaker, CircuitBreaker) else None
 
     def settle_error(
         self, breaker: CircuitBreaker, ticket: Ticket, started: float, error: BaseException

@@ -51,6 +51,31 @@ def call(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[s
         return _no_coroutine(plan.fallback, value)  # type: ignore[return-value]  # the user's promise
 
 
+def once(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    """:func:`call`, by the short way where there is one."""
+    breaker = plan.short
+    if breaker is None:
+        return call(plan, fn, args, kwargs)
+    started = plan.now()
+    cohort = None if deadline.USED and deadline.over(started) else breaker.enter(started)
+    if cohort is None:
+        if breaker.inline and started < breaker.rejects_until:
+            raise plan.refusal(breaker, started)
+        return call(plan, fn, args, kwargs)
+    try:
+        result = fn(*args, **kwargs)
+    except BaseException as error:
+        plan.settle_error(breaker, cohort, started, error)
+        raise
+    if isinstance(result, CoroutineType):
+        breaker.settle(cohort, Outcome.VOID, started, plan.now())
+        raise unguarded(fn, result)
+    ended = plan.now()
+    if not breaker.leave(cohort, started, ended):
+        breaker.settle(cohort, Outcome.OK, started, ended)
+    return result
+
+
 def _attempts(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
     now = plan.now
     this = enter(plan)
@@ -223,7 +248,7 @@ def function(holder: PlanHolder, fn: Function) -> Function:
     clock readings and two counter increments, written out here instead of called, because a call is what
     costs. The function's first call has its value looked at: a coroutine would run unguarded.
     """
-    breaker = holder.plan.inline()
+    breaker = holder.plan.short
     if breaker is None:
         return lambda *args, **kwargs: call(holder.plan, fn, args, kwargs)
     return (_called if COMPILED else _inlined)(holder, fn, breaker)
