@@ -3,11 +3,23 @@
 import math
 from dataclasses import replace
 
-from seawall import Breaker, Budget, Bulkhead, Policy, RateLimit, Retry
+import pytest
+
+from seawall import (
+    Breaker,
+    Budget,
+    Bulkhead,
+    Policy,
+    PolicyError,
+    RateLimit,
+    Retry,
+    UsageError,
+    guard,
+)
 from seawall.kernel.clock import ManualClock
 from seawall.resilience.build import Builder
 from seawall.resilience.system import SYSTEM_CLOCK
-from tests.resilience.world import START_S, World
+from tests.resilience.world import START_S, Flaky, World, counts
 
 FULL = Policy(
     breaker=Breaker(errors="5%"),
@@ -142,3 +154,32 @@ def test_an_object_that_is_an_async_probe_is_seen_as_one() -> None:
         return True
 
     assert builder(probe=sync).build(Policy(), None, None).probe is sync
+
+
+def test_nothing_wrong_with_a_guards_arguments_is_left_for_later() -> None:
+    with pytest.raises(PolicyError) as caught:
+        guard("", fallback=3, probe=3, ignore=7, classify="x", rng=1, clock=3, hub=3, keys_max=0, timeout=-1)  # type: ignore[arg-type]
+    assert [problem.key for problem in caught.value.problems] == [
+        "timeout",
+        "name",
+        "fallback",
+        "probe",
+        "ignore",
+        "classify",
+        "rng",
+        "keys_max",
+        "clock",
+        "hub",
+    ]
+    with pytest.raises(UsageError, match="can only go by a Policy"):
+        World().guard(policy={"timeout": 1})
+    with pytest.raises(UsageError, match="can only go by a Policy"):
+        World().guard().reload(5)  # type: ignore[arg-type]  # that is the test
+
+
+def test_lists_of_exceptions_are_as_good_as_tuples() -> None:
+    db = World().guard(ignore=[KeyError], retry=Retry(attempts=2, base="1ms", on=[ConnectionError]))  # type: ignore[arg-type]
+    assert db.call(Flaky(1)) == "done"
+    with pytest.raises(KeyError):
+        db.call({}.__getitem__, 1)
+    assert counts(db).ignored == 1

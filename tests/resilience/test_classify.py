@@ -13,12 +13,14 @@ from seawall.kernel.errors import (
     ConflictError,
     DatabaseUnavailable,
     DeadlineExceeded,
+    NotFoundError,
     Outcome,
     RateLimitedError,
     ServiceUnavailable,
+    UsageError,
     ValidationError,
 )
-from seawall.resilience.classify import RETRY_AFTER_MAX_S, Classifier, Verdict, by_shape
+from seawall.resilience.classify import GROUP_LEAVES_MAX, RETRY_AFTER_MAX_S, Classifier, Verdict, by_shape
 
 
 def error(**attributes: Any) -> Exception:
@@ -191,3 +193,34 @@ def test_no_way_there_is_unreachable(raised: OSError) -> None:
 
 def test_a_full_disk_is_not_unreachable() -> None:
     assert by_shape(OSError(errno.ENOSPC, "full")) is None
+
+
+def test_a_group_is_as_bad_as_the_worst_of_it() -> None:
+    refusals = ExceptionGroup("tasks", [NotFoundError(), ExceptionGroup("more", [ValidationError()])])
+    assert meant(Classifier().error(refusals)) == (Outcome.IGNORED, False, None)
+    mixed = ExceptionGroup("tasks", [NotFoundError(), RateLimitedError("x", 3.0), ConnectionResetError()])
+    assert meant(Classifier().error(mixed)) == (Outcome.UNREACHABLE, False, 3.0)
+    lost = ExceptionGroup("tasks", [ConnectionResetError(), TimeoutError()])
+    assert meant(Classifier().error(lost)) == (Outcome.FAILED, True, None)
+    assert Classifier(ignore=(KeyError,)).error(ExceptionGroup("g", [KeyError()])).outcome is Outcome.IGNORED
+    crowd = ExceptionGroup("many", [NotFoundError() for _ in range(GROUP_LEAVES_MAX)] + [OSError()] * 9)
+    assert Classifier().error(crowd).outcome is Outcome.FAILED, "the last ones are looked at first"
+
+
+def test_a_truth_value_is_no_outcome() -> None:
+    for judging in (
+        Classifier(by_result=lambda _value: True),  # type: ignore[arg-type, return-value]  # that is the test
+        Classifier(by_error=lambda _error: True),  # type: ignore[arg-type, return-value]  # that is the test
+    ):
+        with pytest.raises(UsageError, match="has to give an Outcome"):
+            judging.result(1) if judging.by_result else judging.error(KeyError())
+    assert Classifier(by_error=lambda _error: 3).error(KeyError()).outcome is Outcome.IGNORED  # type: ignore[arg-type, return-value]
+
+
+def test_headers_that_raise_do_not_replace_the_error() -> None:
+    class Headers:
+        def get(self, _name: str) -> str:
+            raise LookupError
+
+    raised = error(response=SimpleNamespace(status_code=503, headers=Headers()))
+    assert meant(by_shape(raised)) == (Outcome.UNREACHABLE, True, None)

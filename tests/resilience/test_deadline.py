@@ -5,6 +5,7 @@ import contextvars
 import dataclasses
 import math
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -138,9 +139,32 @@ def test_a_deadline_is_a_number_and_stays_it() -> None:
     assert repr(Deadline(1.0)) == "Deadline(at=1.0)"
 
 
-def test_it_is_over_when_it_has_passed() -> None:
-    assert not deadline.over(100.0)
-    with deadline.scope(10.0):
-        assert not deadline.over(9.999)
-        assert deadline.over(10.0)
+def test_scopes_may_be_left_in_any_order() -> None:
+    first, second = deadline.scope(10.0), deadline.scope(5.0)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert deadline.current() == Deadline(5.0)
+    second.__exit__(None, None, None)
+    assert deadline.current() is None
+    with deadline.scope(7.0):
+        assert deadline.current() == Deadline(7.0)
     assert deadline.USED
+
+
+def test_generators_that_hold_scopes_leave_none_behind() -> None:
+    def held(at: float) -> Iterator[int]:
+        with deadline.scope(at):
+            yield from range(3)
+
+    for _ in zip(held(10.0), held(20.0), strict=False):
+        assert deadline.current() == Deadline(10.0)
+    assert deadline.current() is None
+
+
+def test_a_scope_that_is_left_in_another_context_is_left_in_this_one_too() -> None:
+    scope = deadline.scope(10.0)
+    scope.__enter__()
+    contextvars.copy_context().run(scope.__exit__, None, None, None)
+    assert deadline.current() is None
+    assert deadline.remaining(0.0) is None

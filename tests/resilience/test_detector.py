@@ -1,6 +1,7 @@
 """Verdicts: the arithmetic against its definition, and every rule with the evidence it gives."""
 
 import math
+import pickle
 
 import pytest
 
@@ -267,3 +268,9 @@ def test_slow_calls_in_a_row_open_too() -> None:
 def test_evidence_explains_itself_to_a_person(evidence: Evidence, text: str) -> None:
     assert evidence.explain() == str(evidence) == text
     assert repr(evidence) == f"<Evidence {evidence.rule}: {text}>"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_evidence_crosses_process_borders(protocol: int) -> None:
+    evidence = Evidence("errors", 1.0, 5, 8, 0.138, 0.05, 0.0, 7.0)
+    assert repr(pickle.loads(pickle.dumps(evidence, protocol))) == repr(evidence)

@@ -454,3 +454,31 @@ def test_the_one_who_releases_is_named() -> None:
     db.release(owner="bob")
     (released,) = world.signals.of(signals.BreakerReleased)
     assert (released.mode, released.owner) == ("open", "bob")
+
+
+def test_a_kept_view_outlives_the_eviction_of_its_key() -> None:
+    db = World().guard(keys_max=2)
+    view = db.at("a")
+    view.call(int)
+    for key in "bcdef":
+        db.at(key).call(int)
+    view.force("open", owner="ann", reason="drill", for_="1h")
+    assert not db.at("a").allows()
+
+
+def test_an_operators_order_is_not_evicted_while_there_is_anything_else() -> None:
+    db = World().guard(keys_max=4)
+    db.at("bad").force("open", owner="ann", reason="drill", for_="1h")
+    for number in range(50):
+        db.at(f"key-{number}").call(int)
+    with pytest.raises(BreakerOpen):
+        db.at("bad").call(int)
+
+
+def test_an_idle_service_is_not_saturated() -> None:
+    world = World()
+    db = world.guard(breaker=Breaker(saturation="90%"), bulkhead=Bulkhead(limit=1))
+    for _ in range(10):
+        db.call(int)
+        world.clock.advance(10.0)
+    assert db.state is State.CLOSED

@@ -259,9 +259,25 @@ async def test_an_async_attempt_that_is_not_entered_is_a_mistake(world: World) -
 
 def test_an_async_attempt_outside_a_task_takes_nothing() -> None:
     db = World().guard(timeout="1s", bulkhead=Bulkhead(limit=1))
-    attempt = next(db.attempts())
+    with pytest.raises(StopIteration) as first:
+        db.attempts().__anext__().send(None)
+    attempt = first.value.value
 
     with pytest.raises(RuntimeError, match="no running event loop"):
         attempt.__aenter__().send(None)
     assert inside(db) == 0
     assert seen(db)[0] == 0
+
+
+def test_a_plain_loop_does_not_block_the_event_loop() -> None:
+    world = World()
+    db = world.guard(bulkhead=Bulkhead(limit=1))
+
+    async def main() -> None:
+        for attempt in db.attempts():
+            async with attempt:
+                raise AssertionError("not reached")
+
+    with pytest.raises(UsageError, match="needs 'async for'"):
+        world.run(main())
+    assert inside(db) == 0

@@ -149,3 +149,13 @@ def test_statistics_and_repr_show_how_decisions_fell() -> None:
 def test_numbers_that_cannot_work_are_named(settings, names: str) -> None:
     with pytest.raises(ValueError, match=names):
         RetryRules(**settings)
+
+
+@pytest.mark.parametrize("asked_s", [30.1, 86_400.0, math.inf])
+def test_a_callee_that_asks_for_too_long_a_wait_is_not_called_again(asked_s: float) -> None:
+    schedule = RetrySchedule(RetryRules(max_retry_after_s=30.0))
+    decision = schedule.should_retry(
+        1, Outcome.THROTTLED, rng=lambda: 0.5, retryable=True, retry_after_s=asked_s
+    )
+    assert (decision.retry, decision.reason) == (False, RetryReason.RETRY_AFTER)
+    assert schedule.statistics().out_of_time == 1

@@ -1,5 +1,8 @@
 """The blocking edge: counting, retries, deadlines, reloads, fallbacks."""
 
+import asyncio
+import pickle
+
 import pytest
 
 from seawall import (
@@ -223,3 +226,26 @@ def test_calling_once_counts_and_refuses_like_a_wrapper() -> None:
     assert db.breaker.rejected == 1
     world.clock.advance(6.0)
     assert db.call(work) == 7
+
+
+def test_a_full_bulkhead_tells_how_full_it_was_and_can_be_sent_away() -> None:
+    db = World().guard(bulkhead=Bulkhead(limit=1))
+    permit = db.acquire()
+    with pytest.raises(BulkheadFull) as caught:
+        db.call(int)
+    permit.ok()
+    assert "1 of 1 places taken, 0 waiting" in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_task_is_no_result_either() -> None:
+    world = World()
+    db = world.guard()
+
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.sleep(0.0))
+        with pytest.raises(UsageError, match="returned a Task"):
+            db(lambda: task)()
+        await task
+
+    world.run(main())

@@ -8,13 +8,14 @@ virtual clock of ``seawall.testing``.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seawall.kernel.errors import UsageError
 
 __all__ = ["Clock", "ManualClock"]
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Tells how much time has passed; not what time it is."""
 

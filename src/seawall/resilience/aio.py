@@ -19,7 +19,8 @@ from typing import Any, Final, TypeVar
 from seawall.kernel.errors import Outcome
 from seawall.resilience import deadline, threads
 from seawall.resilience.breaker import CircuitBreaker
-from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe
+from seawall.resilience.bulkhead import Ticket
+from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe, hand_on
 from seawall.resilience.windows import NEVER
 
 R = TypeVar("R")
@@ -57,7 +58,7 @@ async def once(
     if breaker is None:
         return await call(plan, fn, args, kwargs)
     started = plan.now()
-    cohort = None if deadline.USED and deadline.over(started) else breaker.enter(started)
+    cohort = None if deadline.USED and deadline.current() is not None else breaker.enter(started)
     if cohort is None:
         if breaker.inline and started < breaker.rejects_until:
             raise plan.refusal(breaker, started)
@@ -146,7 +147,7 @@ async def _wait_for_place(this: Call, at: float) -> None:
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[None] = loop.create_future()
 
-    def wake() -> None:
+    def wake() -> Ticket | None:
         # The one who leaves may be on another thread or in another loop.
         try:
             loop.call_soon_threadsafe(_resolve, woken)
@@ -154,7 +155,8 @@ async def _wait_for_place(this: Call, at: float) -> None:
             # Our loop is closed: nobody will ever use this place. Cancelled and not left, because the
             # coroutine that waits for it may be closed yet, and would give it back a second time.
             assert ticket is not None  # only who queued is woken
-            threads.hand_on(bulkhead.cancel(ticket, plan.now()))
+            return bulkhead.cancel(ticket, plan.now())
+        return None
 
     ticket = bulkhead.enqueue(at, wake)
     if ticket is None:
@@ -166,13 +168,13 @@ async def _wait_for_place(this: Call, at: float) -> None:
                 await woken
         except TimeoutError:
             now = max(plan.now(), until)
-            threads.hand_on(bulkhead.cancel(ticket, now))
+            hand_on(bulkhead.cancel(ticket, now))
             if now >= this.deadline_at:
                 raise this.expired(now, "in the queue") from None
             raise this.crowded(now, TIRED) from None
         except BaseException:
             # Cancelled, or the coroutine was closed: the place must not come to somebody who has gone.
-            threads.hand_on(bulkhead.cancel(ticket, plan.now()))
+            hand_on(bulkhead.cancel(ticket, plan.now()))
             raise
     this.entered()
 
@@ -223,11 +225,11 @@ def function(holder: PlanHolder, fn: Function) -> Function:
 
 
 def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
-    now, used, over = holder.plan.now, deadline.USED, deadline.over
+    now, used, current = holder.plan.now, deadline.USED, deadline.current
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        if started >= breaker.due or (used and over(started)):
+        if started >= breaker.due or (used and current() is not None):
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
             return await call(holder.plan, fn, args, kwargs)
@@ -250,11 +252,11 @@ def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Funct
 
 def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     now, enter, leave = holder.plan.now, breaker.enter, breaker.leave
-    used, over = deadline.USED, deadline.over
+    used, current = deadline.USED, deadline.current
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        cohort = None if used and over(started) else enter(started)
+        cohort = None if used and current() is not None else enter(started)
         if cohort is None:
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
@@ -297,7 +299,7 @@ def generator(holder: PlanHolder, fn: Function) -> Function:
                 else:
                     step = source.asend(sent)
         except StopAsyncIteration:
-            this.succeeded(None, now())
+            this.done(now())
         except BaseException as error:
             this.failed(error, now())
             raise

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from seawall.kernel.clock import Clock
+from seawall.kernel.errors import PolicyError, Problem, UsageError
 from seawall.kernel.signals import Hub
 from seawall.resilience import settings
 from seawall.resilience.breaker import CircuitBreaker
@@ -17,6 +19,7 @@ from seawall.resilience.classify import Classifier, ErrorClassifier, ResultClass
 from seawall.resilience.limits import RateLimiter
 from seawall.resilience.plan import Fallback, Plan, Probe
 from seawall.resilience.policy import Breaker, Policy
+from seawall.resilience.registry import KEYS_MAX_DEFAULT
 from seawall.resilience.retry import RetrySchedule
 from seawall.resilience.system import SYSTEM_CLOCK, SleepingClock, new_lock
 
@@ -36,6 +39,44 @@ class Builder:
     rng: Callable[[], float]
     hub: Hub
 
+    def accept(self, policy: object, parts: Mapping[str, Any], keys_max: object) -> Policy:
+        """The policy to go by, ``policy`` or one of ``parts``; every wrong argument is named at once.
+
+        Raises:
+            PolicyError: something is wrong.
+            UsageError: there are a policy and parts of one.
+        """
+        found = [*settings.find_problems(Policy, parts), *self._problems(keys_max)]
+        if found:
+            raise PolicyError(found, f"guard {self.name!r}")
+        if policy is None:
+            return Policy(**parts)
+        if not isinstance(policy, Policy):
+            raise UsageError(f"guard {self.name!r} can only go by a Policy, not by {policy!r}")
+        if Policy(**parts) != Policy():
+            raise UsageError(
+                f"guard {self.name!r} has a policy and parts of one besides: put them into the policy"
+            )
+        return policy
+
+    def _problems(self, keys_max: object) -> list[Problem]:
+        found: list[Problem] = []
+        name, clock, hub = cast("tuple[object, object, object]", (self.name, self.clock, self.hub))
+        if not (isinstance(name, str) and name):
+            found.append(Problem("name", name, "a text", 'say what is called, for example "orders-db"'))
+        values = {key: getattr(self, key) for key in _OPTIONS if key != "keys_max"}
+        for key, value in (*values.items(), ("keys_max", keys_max)):
+            problem = settings.problem_with(key, value, _OPTIONS[key])
+            if problem is not None:
+                found.append(problem)
+        if not isinstance(clock, Clock):
+            found.append(
+                Problem("clock", clock, "an object with monotonic()", "leave it out for the system's")
+            )
+        if not isinstance(hub, Hub):
+            found.append(Problem("hub", hub, "a Hub", "leave it out for the common one"))
+        return found
+
     def build(self, policy: Policy, old_policy: Policy | None, old: Plan | None) -> Plan:
         """The engines for ``policy``; an engine of ``old`` whose part of the policy is the same lives on."""
         clock = self.clock
@@ -50,9 +91,9 @@ class Builder:
             rng=self.rng,
             hub=self.hub,
             classifier=Classifier(
-                ignore=self.ignore,
-                failures=self.failures,
-                retry_on=() if retry is None else retry.on,
+                ignore=_EXCEPTIONS.read(self.ignore),
+                failures=_EXCEPTIONS.read(self.failures),
+                retry_on=() if retry is None else settings.values_of(retry)["on"],
                 by_error=self.classify,
                 by_result=self.classify_result,
             ),
@@ -88,6 +129,21 @@ class Builder:
             lock=new_lock(),
             probing=self.probe is not None,
         )
+
+
+_FUNCTION: Final = settings.setting_of(settings.function())
+_EXCEPTIONS: Final = settings.setting_of(settings.exceptions())
+_KEYS: Final = settings.setting_of(settings.count(KEYS_MAX_DEFAULT, low=1, high=100_000_000))
+_OPTIONS: Final = {
+    "fallback": _FUNCTION,
+    "probe": _FUNCTION,
+    "ignore": _EXCEPTIONS,
+    "failures": _EXCEPTIONS,
+    "classify": _FUNCTION,
+    "classify_result": _FUNCTION,
+    "rng": _FUNCTION,
+    "keys_max": _KEYS,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,12 +83,13 @@ class Ticket:
         state: See ``TicketState``.
         queued_at: When it was queued, monotonic seconds.
         expires_at: When it stops being worth a slot, monotonic seconds.
-        wake: What the edge wants called once the ticket is granted; the core never calls it.
+        wake: What the edge wants called once the ticket is granted; the core never calls it. It returns the
+            next owner if nobody is there any more to be woken.
     """
 
     __slots__ = ("expires_at", "queued_at", "state", "wake")
 
-    def __init__(self, queued_at: float, expires_at: float, wake: Callable[[], None] | None) -> None:
+    def __init__(self, queued_at: float, expires_at: float, wake: Callable[[], Ticket | None] | None) -> None:
         self.state = _WAITING
         self.queued_at = queued_at
         self.expires_at = expires_at
@@ -222,7 +223,7 @@ class Bulkhead:
             self._peak = inside
         return True
 
-    def enqueue(self, now: float, wake: Callable[[], None] | None = None) -> Ticket | None:
+    def enqueue(self, now: float, wake: Callable[[], Ticket | None] | None = None) -> Ticket | None:
         """Wait for a slot, after ``try_enter`` found none.
 
         Args:

@@ -16,7 +16,7 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
-from seawall.kernel.errors import CallRejected, Outcome, SeawallError
+from seawall.kernel.errors import CallRejected, Outcome, SeawallError, UsageError
 from seawall.kernel.outcomes import (
     outcome_for_grpc,
     outcome_for_http,
@@ -27,6 +27,17 @@ from seawall.kernel.outcomes import (
 )
 
 _NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
+_SEVERITY: Final = (
+    Outcome.FAILED,
+    Outcome.UNREACHABLE,
+    Outcome.THROTTLED,
+    Outcome.SLOW,
+    Outcome.IGNORED,
+    Outcome.VOID,
+    Outcome.OK,
+)
+GROUP_LEAVES_MAX: Final = 100
+"""Errors of a group that are looked at."""
 RETRY_AFTER_MAX_S: Final = 86_400.0
 """A server that asks for more than a day is not believed."""
 
@@ -96,23 +107,52 @@ class Classifier:
         if self.by_result is None:
             return Verdict(Outcome.OK, retryable=False)
         # A plain number that means an outcome will do, anything else is the classifier's error.
-        outcome = Outcome(self.by_result(value))
+        outcome = _outcome(self.by_result(value))
         bad = outcome in {Outcome.FAILED, Outcome.UNREACHABLE, Outcome.THROTTLED}
         return Verdict(outcome, retryable=bad, retry_after_s=_retry_after_header(value) if bad else None)
 
     def _known(self, error: Exception) -> Verdict:
         if self._by_error is not None:
-            outcome = self._by_error(error)
-            if outcome is not None:
+            said = self._by_error(error)
+            if said is not None:
+                outcome = _outcome(said)
                 return Verdict(outcome, retryable=_transient(outcome), retry_after_s=retry_after(error))
         if isinstance(error, self._ignore):
             return Verdict(Outcome.IGNORED, retryable=False)
         if isinstance(error, self._failures):
             return Verdict(Outcome.FAILED, retryable=True)
+        if isinstance(error, ExceptionGroup):
+            return self._worst(error)
         verdict = by_shape(error)
         if verdict is not None:
             return verdict
         return Verdict(Outcome.IGNORED if self._failures else Outcome.FAILED, retryable=False)
+
+    def _worst(self, group: ExceptionGroup[Exception]) -> Verdict:
+        """The verdict on the worst of a group, as a task group raises it; a retry has to help them all."""
+        leaves: list[Exception] = []
+        todo: list[Exception] = list(group.exceptions)
+        while todo and len(leaves) < GROUP_LEAVES_MAX:
+            one = todo.pop()
+            if isinstance(one, ExceptionGroup):
+                todo.extend(one.exceptions)
+            else:
+                leaves.append(one)
+        verdicts = [self._known(leaf) for leaf in leaves]
+        worst = min(verdicts, key=lambda verdict: _SEVERITY.index(verdict.outcome))
+        waits = [verdict.retry_after_s for verdict in verdicts if verdict.retry_after_s is not None]
+        return Verdict(
+            worst.outcome,
+            retryable=all(verdict.retryable for verdict in verdicts),
+            retry_after_s=max(waits, default=None),
+        )
+
+
+def _outcome(said: int) -> Outcome:
+    """What a user's classifier said; a number that means an outcome will do, a truth value will not."""
+    if isinstance(said, bool):
+        raise UsageError(f"a classifier said {said!r}: it has to give an Outcome, such as Outcome.FAILED")
+    return Outcome(said)
 
 
 def by_shape(error: Exception) -> Verdict | None:
@@ -194,7 +234,10 @@ def _retry_after_header(response: object) -> float | None:
     get = _attribute(_attribute(response, "headers"), "get")
     if not callable(get):
         return None
-    text = get("Retry-After") or get("retry-after")
+    try:
+        text = get("Retry-After") or get("retry-after")
+    except Exception:  # noqa: BLE001 -- foreign code; what it raises must not replace the user's error
+        return None
     if not isinstance(text, str) or not (text.isascii() and text.isdigit() and len(text) <= 6):
         return None
     return min(float(text), RETRY_AFTER_MAX_S)

@@ -17,7 +17,7 @@ thread starts without a deadline; a new task, and ``asyncio.to_thread``, inherit
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import isnan
 from types import TracebackType
@@ -87,26 +87,42 @@ class Deadline:
         return str(MAX_HEADER_MS if left_ms >= MAX_HEADER_MS else int(left_ms))
 
 
-_CURRENT: Final[ContextVar[Deadline | None]] = ContextVar("seawall_deadline", default=None)
+class _Node:
+    """A scope that was entered: what it set, and what it was entered in."""
+
+    __slots__ = ("deadline", "left", "outer")
+
+    def __init__(self, deadline: Deadline, outer: _Node | None) -> None:
+        self.deadline = deadline
+        self.outer = outer
+        self.left = False
+
+
+_CURRENT: Final[ContextVar[_Node | None]] = ContextVar("seawall_deadline", default=None)
+# Scopes are not always left in the order or in the context in which they were entered: generators hold some,
+# and the event loop closes abandoned ones elsewhere. So a scope that is left is marked, and whoever looks
+# passes it over.
 
 USED: Final[list[bool]] = []
 """Not empty from the first scope on: who never uses deadlines does not pay for looking one up."""
 
 
+def _node() -> _Node | None:
+    node = _CURRENT.get()
+    while node is not None and node.left:
+        node = node.outer
+    return node
+
+
 def current() -> Deadline | None:
     """The deadline of the running request; None if it has none."""
-    return _CURRENT.get()
-
-
-def over(now: float) -> bool:
-    """Whether the running request has a deadline and it has passed at ``now``."""
-    deadline = _CURRENT.get()
-    return deadline is not None and now >= deadline.at
+    node = _node()
+    return None if node is None else node.deadline
 
 
 def remaining(now: float) -> float | None:
     """Seconds left for the running request at ``now``: 0 when it is over, None if it has no deadline."""
-    deadline = _CURRENT.get()
+    deadline = current()
     return None if deadline is None else deadline.remaining(now)
 
 
@@ -139,11 +155,11 @@ class DeadlineScope:
     Made by :func:`scope`; used once.
     """
 
-    __slots__ = ("_deadline", "_token")
+    __slots__ = ("_deadline", "_entered")
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
-        self._token: Token[Deadline | None] | None = None
+        self._entered: _Node | None = None
 
     def __enter__(self) -> Deadline:
         """Make the deadline the current one.
@@ -154,11 +170,14 @@ class DeadlineScope:
         Raises:
             UsageError: The scope was entered before.
         """
-        if self._token is not None:
+        if self._entered is not None:
             raise UsageError("a deadline scope is entered once: call deadline.scope() for each block")
-        outer = _CURRENT.get()
-        inner = self._deadline if outer is None or self._deadline < outer else outer
-        self._token = _CURRENT.set(inner)
+        outer = _node()
+        inner = self._deadline
+        if outer is not None and outer.deadline <= inner:
+            inner = outer.deadline
+        self._entered = _Node(inner, outer)
+        _CURRENT.set(self._entered)
         if not USED:
             USED.append(True)
         return inner
@@ -167,18 +186,15 @@ class DeadlineScope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Restore the deadline around the block."""
-        token = self._token
-        if token is None:
+        node = self._entered
+        if node is None:
             raise UsageError("a deadline scope is left without having been entered")
-        try:
-            _CURRENT.reset(token)
-        except ValueError:
-            # An abandoned async generator is closed in another context, which never had this deadline: there
-            # is nothing to restore.
-            return
+        node.left = True
+        if _CURRENT.get() is node:
+            _CURRENT.set(_node())
 
     def __repr__(self) -> str:
-        state = "new" if self._token is None else "entered"
+        state = "new" if self._entered is None else "entered"
         return f"<DeadlineScope at={self._deadline.at:g} {state}>"
 
 

@@ -99,6 +99,19 @@ class Evidence:
     def __str__(self) -> str:
         return self.explain()
 
+    def __reduce__(self) -> tuple[type[Evidence], tuple[object, ...]]:
+        """Rebuild from the constructor's arguments: errors that carry evidence cross process borders."""
+        return Evidence, (
+            self.rule,
+            self.window_s,
+            self.bad,
+            self.total,
+            self.bound,
+            self.limit,
+            self.latency_s,
+            self.at,
+        )
+
     def __repr__(self) -> str:
         return f"<Evidence {self.rule}: {self.explain()}>"
 

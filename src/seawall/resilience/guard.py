@@ -212,16 +212,16 @@ class Guard:
         Raises:
             UsageError: the guard has no breaker.
         """
-        policy = self._policy.breaker
-        if policy is None:
-            raise UsageError(f"guard {self.name!r} has no breaker, so there is nothing to keep per key")
         registry = self._registry
-        if registry is None:
-            registry = self._keys(policy)
+        if registry is None or self._policy.breaker is None:
+            registry = self._keys()
         return _KeyView(self, registry, registry.get(key, self._plan.now()))
 
-    def _keys(self, policy: Breaker) -> Registry:
+    def _keys(self) -> Registry:
         with self._lock:
+            policy = self._policy.breaker
+            if policy is None:
+                raise UsageError(f"guard {self.name!r} has no breaker, so there is nothing to keep per key")
             if self._registry is None:
                 plan = self._plan
                 self._registry = Registry(
@@ -315,7 +315,12 @@ class Guard:
 
         Returns:
             What changed, key by key.
+
+        Raises:
+            UsageError: it is no policy.
         """
+        if not isinstance(policy, Policy):
+            raise UsageError(f"guard {self.name!r} can only go by a Policy, not by {policy!r}")
         with self._lock:
             changes = differences(self._policy, policy)
             if not changes:
@@ -404,12 +409,16 @@ class _KeyView(Guard):
         self._registry = registry
         self._root = root
         self._breaker = breaker
-        self._seen = root.plan
-        self._own = self._seen.with_breaker(breaker.key, breaker)
+        self._seen: Plan | None = root.plan
+        self._own = root.plan.with_breaker(breaker.key, breaker)
 
     @property
     def _plan(self) -> Plan:  # type: ignore[override]  # what is a slot there is derived here
         plan = self._root.plan
+        registry = self._registry
+        if registry is not None and not registry.holds(self._breaker):
+            self._breaker = registry.get(self._breaker.key, plan.now())
+            self._seen = None
         if plan is not self._seen:
             own = plan if plan.breaker is None else plan.with_breaker(self._breaker.key, self._breaker)
             self._own, self._seen = own, plan
@@ -475,20 +484,14 @@ def guard(
         UsageError: there are a policy and parts of one.
 
     Example:
-        >>> orders = guard("orders-db", breaker=Breaker(errors="5%", p95="500ms"), retry=Retry(attempts=3))
-        >>> orders.call(str.upper, "order 7")
+        >>> guard("orders-db", breaker=Breaker(p95="500ms"), retry=Retry()).call(str.upper, "order 7")
         'ORDER 7'
     """
-    parts = Policy(
-        breaker=breaker, retry=retry, bulkhead=bulkhead, rate=rate, timeout=timeout, deadline=deadline
-    )
     builder = Builder(name, fallback, probe, ignore, failures, classify, classify_result, clock, rng, hub)
-    return Guard(name, _either(name, policy, parts), builder, keys_max)
-
-
-def _either(name: str, policy: Policy | None, parts: Policy) -> Policy:
-    if policy is None:
-        return parts
-    if parts != Policy():
-        raise UsageError(f"guard {name!r} has a policy and parts of one besides: put them into the policy")
-    return policy
+    # fmt: off
+    parts = {
+        "breaker": breaker, "retry": retry, "bulkhead": bulkhead, "rate": rate,
+        "timeout": timeout, "deadline": deadline,
+    }
+    # fmt: on
+    return Guard(name, builder.accept(policy, parts, keys_max), builder, keys_max)

@@ -283,6 +283,11 @@ class Attempt:
         return self._loop.ended(error)
 
     async def __aenter__(self) -> Self:
+        if self._loop.blocking:
+            self._loop.finish(self._loop.now())
+            raise UsageError(
+                "'async with attempt' needs 'async for': a plain loop waits by blocking the event loop"
+            )
         until = self._loop.begin(self.number)
         try:
             self._limit = aio.Limit(until, self._loop.now())
@@ -310,7 +315,7 @@ class Attempts:
     with``. The loop ends after the first success; an error that is not retried comes out of the ``with``.
     """
 
-    __slots__ = ("_call", "_delay_s", "_done", "_handed_out", "_plan")
+    __slots__ = ("_call", "_delay_s", "_done", "_handed_out", "_plan", "blocking")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -318,6 +323,8 @@ class Attempts:
         self._delay_s: float = 0.0
         self._done = False
         self._handed_out = 0
+        self.blocking = False
+        """The loop is a plain ``for``, which waits by blocking."""
 
     def __iter__(self) -> Iterator[Attempt]:
         return self
@@ -325,6 +332,7 @@ class Attempts:
     def __next__(self) -> Attempt:
         if self._done:
             raise StopIteration
+        self.blocking = True
         if self._call is None:
             self._call = threads.enter(self._plan)
         else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from seawall.kernel.errors import (
     BreakerOpen,
@@ -39,6 +39,7 @@ from seawall.resilience import deadline as deadlines
 from seawall.resilience.breaker import CircuitBreaker
 from seawall.resilience.budget import RetryBudget
 from seawall.resilience.bulkhead import Bulkhead
+from seawall.resilience.bulkhead import Ticket as BulkheadTicket
 from seawall.resilience.classify import Classifier, Verdict
 from seawall.resilience.limits import RateLimiter
 from seawall.resilience.registry import KeyedBreaker
@@ -67,6 +68,23 @@ TIRED: Final = "waited too long for a place in the bulkhead"
 RATE: Final = "the rate limit is reached"
 TIMER_SLACK_S: Final = 1e-6
 """A timer may ring this much before its time, by the rounding of two clocks."""
+
+
+class Occupancy(NamedTuple):
+    """How full a bulkhead was when it refused a call."""
+
+    inside: int
+    limit: int
+    waiting: int
+
+    def __str__(self) -> str:
+        return f"{self.inside} of {self.limit} places taken, {self.waiting} waiting"
+
+
+def hand_on(heir: BulkheadTicket | None) -> None:
+    """Wake the waiter whom a place went to; if nobody is there any more, the one after it, and so on."""
+    while heir is not None and heir.wake is not None:
+        heir = heir.wake()
 
 
 class Plan:
@@ -246,17 +264,13 @@ class Plan:
         self, breaker: CircuitBreaker, ticket: Ticket, started: float, error: BaseException
     ) -> None:
         """Settle a call that a wrapper counted by itself and that raised."""
-        outcome = Outcome.VOID
+        outcome = Outcome.FAILED
         try:
             outcome = self.classifier.error(error).outcome
         finally:
             # Also when the user's classifier raises: a call that is never settled would count as one that
             # hangs.
-            now = self.now()
-            outer = deadlines.current()
-            if outcome is Outcome.VOID and outer is not None and _cut_short(error, outer.at, now):
-                outcome = Outcome.FAILED
-            breaker.settle(ticket, outcome, started, now)
+            breaker.settle(ticket, outcome, started, self.now())
 
 
 def _cut_short(error: BaseException, until: float, now: float) -> bool:
@@ -343,7 +357,8 @@ class Call:
                     waiting=bulkhead.waiting,
                 )
             )
-        return BulkheadFull(plan.name, reason, None, bulkhead)
+        detail = None if bulkhead is None else Occupancy(bulkhead.inside, bulkhead.limit, bulkhead.waiting)
+        return BulkheadFull(plan.name, reason, None, detail)
 
     def begin(self, now: float) -> float:
         """Start an attempt; returns when it has to be over, monotonic seconds (infinity: never).
@@ -395,7 +410,12 @@ class Call:
 
     def judge(self, error: BaseException, now: float) -> Verdict:
         """Settle an attempt that raised."""
-        verdict = self.plan.classifier.error(error)
+        try:
+            verdict = self.plan.classifier.error(error)
+        except BaseException:
+            # The user's classifier raised: its error comes out, but the call it was asked about had failed.
+            self._settle(Outcome.FAILED, now)
+            raise
         outcome = verdict.outcome
         if outcome is Outcome.VOID and _cut_short(error, self._until, now):
             outcome = Outcome.FAILED
@@ -461,6 +481,6 @@ class Call:
         bulkhead = self.plan.bulkhead
         if self._inside and bulkhead is not None:
             self._inside = False
-            waiter = bulkhead.leave(now)
-            if waiter is not None and waiter.wake is not None:
-                waiter.wake()
+            hand_on(bulkhead.leave(now))
+            if isinstance(self.plan.breaker, CircuitBreaker):
+                self.plan.breaker.saturation(bulkhead.inside / bulkhead.limit, now)

@@ -11,7 +11,7 @@ one of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ LEASE_BOUNDS: Final = 4.0
 LEASE_DEFAULT_S: Final = 10.0
 
 
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ramp:
     """How traffic comes back after the probes.
@@ -53,15 +54,13 @@ class Ramp:
     duration: Duration = settings.duration("120s", low=0.1, high=86_400.0)
     step: Ratio = settings.ratio("10%", low=0.001)
 
-    def __post_init__(self) -> None:
-        settings.check(self)
-
     def rules(self) -> RampRules:
         """The plain numbers."""
         values = settings.values_of(self)
         return RampRules(values["kind"], values["duration"], values["step"])
 
 
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
     """When to stop calling, and how to start again.
@@ -125,8 +124,10 @@ class Breaker:
     ramp: Ramp = settings.part(Ramp)
     enforcement: str = settings.choice("enforce", "enforce", "shadow", "disabled")
 
-    def __post_init__(self) -> None:
-        settings.check(self, _contradictions)
+    @staticmethod
+    def contradictions(values: Mapping[str, Any]) -> list[Problem]:
+        """Values that are fine by themselves, but not together; called with those that are."""
+        return [*_bounds_at_odds(values), *_times_at_odds(values), *_no_rule(values)]
 
     def rules(self) -> BreakerRules:
         """The plain numbers."""
@@ -176,32 +177,47 @@ def _consecutive(value: int | str | None, errors: float | None, *, static: bool)
     return value
 
 
-def _contradictions(values: dict[str, Any]) -> list[Problem]:
+def _above(key: str, floor: str, values: Mapping[str, Any]) -> list[Problem]:
+    """The problem with ``key`` being below ``floor``, if both are known."""
+    if key not in values or floor not in values or values[key] >= values[floor]:
+        return []
+    allowed = f"duration from {floor} ({format_duration(values[floor])}) up"
+    return [Problem(key, format_duration(values[key]), allowed, "raise it")]
+
+
+def _bounds_at_odds(values: Mapping[str, Any]) -> list[Problem]:
+    p95, p99 = values.get("p95"), values.get("p99")
+    if p95 is None or p99 is None or p99 > p95:
+        return []
+    allowed = f"duration above p95 ({format_duration(p95)})"
+    return [Problem("p99", format_duration(p99), allowed, "raise p99 or leave it out")]
+
+
+def _times_at_odds(values: Mapping[str, Any]) -> list[Problem]:
     found: list[Problem] = []
-    p95, p99 = values["p95"], values["p99"]
-    if p95 is not None and p99 is not None and p99 <= p95:
-        allowed = f"duration above p95 ({format_duration(p95)})"
-        found.append(Problem("p99", format_duration(p99), allowed, "raise p99 or leave it out"))
-    if values["short_window"] >= values["window"]:
-        allowed = f"duration below window ({format_duration(values['window'])})"
-        found.append(Problem("short_window", format_duration(values["short_window"]), allowed, "shorten it"))
-    if values["open_for_max"] < values["open_for"]:
-        allowed = f"duration from open_for ({format_duration(values['open_for'])}) up"
-        found.append(Problem("open_for_max", format_duration(values["open_for_max"]), allowed, "raise it"))
-    slow = p99 if p99 is not None else p95
-    if slow is not None and values["window"] <= slow:
+    short, long = values.get("short_window"), values.get("window")
+    if short is not None and long is not None and short >= long:
+        allowed = f"duration below window ({format_duration(long)})"
+        found.append(Problem("short_window", format_duration(short), allowed, "shorten it"))
+    found.extend(_above("open_for_max", "open_for", values))
+    slow = values.get("p99") or values.get("p95")
+    if slow is not None and long is not None and long <= slow:
         allowed = f"duration above the slow bound ({format_duration(slow)})"
-        found.append(
-            Problem(
-                "window", format_duration(values["window"]), allowed, "lengthen the window or lower p95/p99"
-            )
-        )
-    watched = ("errors", "p95", "p99", "throttled", "saturation")
-    if all(values[key] is None for key in watched) and not isinstance(values["consecutive"], int):
-        found.append(Problem("errors", None, "at least one rule", "set one of " + ", ".join(watched)))
+        fix = "lengthen the window or lower p95/p99"
+        found.append(Problem("window", format_duration(long), allowed, fix))
     return found
 
 
+def _no_rule(values: Mapping[str, Any]) -> list[Problem]:
+    watched = ("errors", "p95", "p99", "throttled", "saturation")
+    if not {*watched, "consecutive"} <= values.keys() or isinstance(values["consecutive"], int):
+        return []
+    if any(values[key] is not None for key in watched):
+        return []
+    return [Problem("errors", None, "at least one rule", "set one of " + ", ".join(watched))]
+
+
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """What retries may cost: a bucket that first attempts and time refill, and that only retries pay from.
@@ -219,9 +235,6 @@ class Budget:
     min_per_second: float = settings.number(1.0, low=0.001, high=1e6)
     capacity: float = settings.number(10.0, low=1.0, high=1e6)
 
-    def __post_init__(self) -> None:
-        settings.check(self)
-
     def build(self) -> RetryBudget:
         """The engine."""
         values = settings.values_of(self)
@@ -230,6 +243,7 @@ class Budget:
         )
 
 
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """When and how often to try again.
@@ -245,6 +259,7 @@ class Retry:
         on: exception types worth a retry; empty: what the error table calls retryable, and timeouts and lost
             connections.
         idempotent: calls may be repeated although they may have taken effect.
+        max_retry_after: when the callee asks for a longer wait than this, the error comes out instead.
         retry_rejections: also wait for a rejection's retry-after (an open breaker, a full bulkhead).
 
     Raises:
@@ -258,12 +273,15 @@ class Retry:
     jitter: str = settings.choice("full", "full", "equal", "none")
     max_elapsed: Duration | None = settings.duration(None, optional=True)
     budget: Budget | None = settings.part(Budget, optional=True)
+    max_retry_after: Duration = settings.duration("30s", high=86_400.0)
     on: tuple[type[BaseException], ...] = settings.exceptions()
     idempotent: bool = settings.truth(default=True)
     retry_rejections: bool = settings.truth(default=False)
 
-    def __post_init__(self) -> None:
-        settings.check(self, _retry_contradictions)
+    @staticmethod
+    def contradictions(values: Mapping[str, Any]) -> list[Problem]:
+        """Values that are fine by themselves, but not together; called with those that are."""
+        return _above("max_delay", "base", values)
 
     def rules(self) -> RetryRules:
         """The plain numbers."""
@@ -275,17 +293,12 @@ class Retry:
             multiplier=values["multiplier"],
             jitter=values["jitter"],
             max_elapsed_s=values["max_elapsed"],
+            max_retry_after_s=values["max_retry_after"],
             retry_rejections=values["retry_rejections"],
         )
 
 
-def _retry_contradictions(values: dict[str, Any]) -> list[Problem]:
-    if values["max_delay"] < values["base"]:
-        allowed = f"duration from base ({format_duration(values['base'])}) up"
-        return [Problem("max_delay", format_duration(values["max_delay"]), allowed, "raise it")]
-    return []
-
-
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bulkhead:
     """How many calls may be inside at once, and how many may wait.
@@ -303,10 +316,8 @@ class Bulkhead:
     queue: int = settings.count(0, low=0, high=1_000_000)
     max_wait: Duration = settings.duration("1s", high=3600.0)
 
-    def __post_init__(self) -> None:
-        settings.check(self)
 
-
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
     """How many calls per time may start.
@@ -322,10 +333,8 @@ class RateLimit:
     rate: Rate = settings.rate("100/s")
     burst: int = settings.count(1, low=1, high=1_000_000)
 
-    def __post_init__(self) -> None:
-        settings.check(self)
 
-
+@settings.checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything a guard does that can be written in a file.
@@ -351,9 +360,6 @@ class Policy:
     rate: RateLimit | None = settings.part(RateLimit, given=False, optional=True)
     timeout: Duration | None = settings.duration(None, low=0.001, high=86_400.0, optional=True)
     deadline: Duration | None = settings.duration(None, low=0.001, high=86_400.0, optional=True)
-
-    def __post_init__(self) -> None:
-        settings.check(self)
 
 
 PARTS: Final[dict[str, type]] = {

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from seawall.kernel.errors import Outcome
@@ -108,6 +109,16 @@ class KeyedBreaker:
     def light(self) -> bool:
         """Whether it has not grown."""
         return self._grown is None
+
+    @property
+    def forced(self) -> bool:
+        """Whether an operator's order holds."""
+        return self._grown is not None and self._grown.override is not None
+
+    @property
+    def spared(self) -> bool:
+        """Whether it knows something that should not be forgotten: it is not closed, or forced."""
+        return self.forced or self.state is not State.CLOSED
 
     @property
     def state(self) -> State:
@@ -220,16 +231,19 @@ class Registry:
 
     def _evict(self) -> str:
         entries = self._entries
-        for _ in range(min(EVICTION_STEPS_MAX, len(entries))):
+        steps = min(EVICTION_STEPS_MAX, len(entries))
+        for _ in range(steps):
             key = next(iter(entries))
             entry = entries.pop(key)
-            if not entry.used and entry.state is State.CLOSED:
+            if not entry.used and not entry.spared:
                 self.evicted += 1
                 return key
             entry.used = False
             entries[key] = entry
-        key = next(iter(entries))
-        if entries.pop(key).state is not State.CLOSED:
+        # All were used or are spared: the oldest goes, but an operator's order only if there is nothing else.
+        oldest = list(islice(entries.items(), steps))
+        key = next((key for key, entry in oldest if not entry.forced), oldest[0][0])
+        if entries.pop(key).spared:
             self.evicted_open += 1
         self.evicted += 1
         return key
@@ -257,6 +271,10 @@ class Registry:
         """Let time pass for every key."""
         for entry in list(self._entries.values()):
             entry.poll(now)
+
+    def holds(self, breaker: KeyedBreaker) -> bool:
+        """Whether ``breaker`` is still the one of its key, and was not evicted."""
+        return self._entries.get(breaker.key) is breaker
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -44,6 +44,7 @@ class RetryReason(enum.Enum):
     ATTEMPTS = "all attempts are used"
     ELAPSED = "the time for retries is over"
     DEADLINE = "the deadline leaves no time"
+    RETRY_AFTER = "the callee asks for too long a wait"
     BUDGET = "the retry budget is empty"
 
 
@@ -59,6 +60,7 @@ class RetryRules:
         jitter: ``"full"``: 0 to the delay; ``"equal"``: half of the delay to the delay; ``"none"``: the
             delay.
         max_elapsed_s: No attempt starts later than this after the first, in seconds; None for no such limit.
+        max_retry_after_s: A callee that asks for a longer wait than this is not called again.
         retry_rejections: Whether a rejection that says when to come back is retried then.
 
     Raises:
@@ -71,6 +73,7 @@ class RetryRules:
     multiplier: float = 2.0
     jitter: Literal["full", "equal", "none"] = "full"
     max_elapsed_s: float | None = None
+    max_retry_after_s: float = 30.0
     retry_rejections: bool = False
 
     def __post_init__(self) -> None:
@@ -222,22 +225,32 @@ class RetrySchedule:
             if forbidden is not RetryReason.SUCCEEDED:
                 self._not_retried += 1
             return _REFUSALS[forbidden]
-        rules = self.rules
-        if attempt >= rules.attempts:
+        if attempt >= self.rules.attempts:
             self._exhausted += 1
             return _REFUSALS[RetryReason.ATTEMPTS]
         delay_s = self.delay(attempt, rng, retry_after_s)
-        if rules.max_elapsed_s is not None and elapsed_s + delay_s > rules.max_elapsed_s:
+        too_late = self._too_late(delay_s, retry_after_s, elapsed_s, remaining_s)
+        if too_late is not None:
             self._out_of_time += 1
-            return _REFUSALS[RetryReason.ELAPSED]
-        if remaining_s is not None and delay_s >= remaining_s:
-            self._out_of_time += 1
-            return _REFUSALS[RetryReason.DEADLINE]
+            return _REFUSALS[too_late]
         if budget is not None and not budget.try_spend(now):
             self._out_of_budget += 1
             return _REFUSALS[RetryReason.BUDGET]
         self._retried += 1
         return RetryDecision(retry=True, delay_s=delay_s, reason=RetryReason.RETRY)
+
+    def _too_late(
+        self, delay_s: float, retry_after_s: float | None, elapsed_s: float, remaining_s: float | None
+    ) -> RetryReason | None:
+        """What time forbids; None if there is enough of it."""
+        rules = self.rules
+        if retry_after_s is not None and retry_after_s > rules.max_retry_after_s:
+            return RetryReason.RETRY_AFTER
+        if rules.max_elapsed_s is not None and elapsed_s + delay_s > rules.max_elapsed_s:
+            return RetryReason.ELAPSED
+        if remaining_s is not None and delay_s >= remaining_s:
+            return RetryReason.DEADLINE
+        return None
 
     def _forbidden(
         self,

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -28,6 +29,7 @@ Rate: TypeAlias = float | int | str
 """Calls per second as a number, or a text such as ``"100/s"``."""
 
 P = TypeVar("P")
+C = TypeVar("C")
 _META: Final = "seawall"
 _YEAR_S: Final = 31_536_000.0
 
@@ -259,20 +261,15 @@ def part(kind: type, *, given: bool = True, optional: bool = False) -> Any:  # n
     return _field(None, setting)
 
 
+def setting_of(field: Any) -> Setting:  # noqa: ANN401 -- a dataclass field, which the makers above call Any
+    """The setting that one of the makers above put into a field."""
+    setting: Setting = field.metadata[_META]
+    return setting
+
+
 def settings_of(policy: type) -> dict[str, Setting]:
     """The declared keys of a policy class, in order."""
     return {f.name: f.metadata[_META] for f in dataclasses.fields(policy) if _META in f.metadata}
-
-
-def problems_of(policy: object, path: str = "") -> list[Problem]:
-    """Everything that is wrong with single values of ``policy``."""
-    found: list[Problem] = []
-    for name, setting in settings_of(type(policy)).items():
-        value = getattr(policy, name)
-        problem = problem_with(f"{path}{name}", value, setting)
-        if problem is not None:
-            found.append(problem)
-    return found
 
 
 def problem_with(key: str, value: object, setting: Setting) -> Problem | None:
@@ -293,21 +290,54 @@ def values_of(policy: object) -> dict[str, Any]:
     return {name: setting.read(getattr(policy, name)) for name, setting in settings_of(type(policy)).items()}
 
 
-def check(policy: object, extra: Callable[[dict[str, Any]], list[Problem]] | None = None) -> None:
-    """Raise for everything that is wrong with ``policy``.
+Contradictions: TypeAlias = Callable[[Mapping[str, Any]], list[Problem]]
+"""Looks at values together; those that are wrong by themselves are missing."""
+
+
+def find_problems(policy: type, given: Mapping[str, Any], path: str = "") -> list[Problem]:
+    """Everything that is wrong with what was written for ``policy``: unknown keys, values, contradictions.
 
     Args:
-        policy: a policy dataclass.
-        extra: looks at the values together, once each of them is fine by itself.
-
-    Raises:
-        PolicyError: with every problem at once.
+        policy: a policy class; its ``contradictions``, if it has that, looks at the values together.
+        given: keys and values; what is missing has its default.
+        path: prefix for the keys in messages.
     """
-    found = problems_of(policy)
-    if not found and extra is not None:
-        found = extra(values_of(policy))
-    if found:
-        raise PolicyError(found, type(policy).__name__)
+    settings = settings_of(policy)
+    known = [field.name for field in dataclasses.fields(policy)]
+    found = [unknown_key(key, value, known, path) for key, value in given.items() if key not in known]
+    good: dict[str, Any] = {}
+    for field in dataclasses.fields(policy):
+        setting = settings.get(field.name)
+        if setting is None:
+            continue
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        value = given.get(field.name, default)
+        problem = problem_with(f"{path}{field.name}", value, setting)
+        if problem is None:
+            good[field.name] = setting.read(value)
+        else:
+            found.append(problem)
+    together: Contradictions | None = getattr(policy, "contradictions", None)
+    if together is not None:
+        found.extend(Problem(f"{path}{p.key}", p.value, p.allowed, p.fix) for p in together(good))
+    return found
+
+
+def checked(policy: type[C]) -> type[C]:
+    """Let a policy class raise one ``PolicyError`` for everything wrong with it, unknown keys included."""
+    made: Callable[..., None] = policy.__init__
+
+    @functools.wraps(made)
+    def init(self: C, **given: Any) -> None:  # noqa: ANN401 -- wrong values too
+        found = find_problems(policy, given)
+        if found:
+            raise PolicyError(found, policy.__name__)
+        made(self, **given)
+
+    policy.__init__ = init  # type: ignore[assignment]  # of the same signature, with more to say
+    return policy
 
 
 def unknown_key(key: str, value: object, known: list[str], path: str = "") -> Problem:
@@ -322,8 +352,6 @@ def from_table(
     table: Mapping[str, Any],
     path: str,
     parts: Mapping[str, Any] | None = None,
-    *,
-    also: Sequence[str] = (),
 ) -> tuple[P | None, list[Problem]]:
     """Read a policy from a TOML table.
 
@@ -332,29 +360,21 @@ def from_table(
         table: keys and values as TOML gives them; the text ``"none"`` switches an optional key off.
         path: prefix for the keys in messages, such as ``guards.orders.breaker.``.
         parts: values that are policies themselves and were read before.
-        also: names of such parts, for the list of known keys.
 
     Returns:
         The policy, or ``None`` and every problem.
     """
     assert isinstance(policy, type)
-    known = {name: setting for name, setting in settings_of(policy).items() if setting.in_toml}
-    found: list[Problem] = []
+    settings = settings_of(policy)
     given: dict[str, Any] = dict(parts or {})
+    found: list[Problem] = []
     for key, raw in table.items():
-        setting = known.get(key)
-        if setting is None:
-            found.append(unknown_key(key, raw, [*known, *also], path))
-            continue
-        value = None if setting.optional and raw == "none" else raw
-        problem = problem_with(f"{path}{key}", value, setting)
-        if problem is None:
-            given[key] = value
+        setting = settings.get(key)
+        if setting is not None and not setting.in_toml:
+            found.append(
+                Problem(f"{path}{key}", raw, f"{setting.unit}, which only code can give", "remove it")
+            )
         else:
-            found.append(problem)
-    if found:
-        return None, found
-    try:
-        return policy(**given), []
-    except PolicyError as error:
-        return None, [Problem(f"{path}{p.key}", p.value, p.allowed, p.fix) for p in error.problems]
+            given[key] = None if setting is not None and setting.optional and raw == "none" else raw
+    found.extend(find_problems(policy, given, path))
+    return (None, found) if found else (policy(**given), [])

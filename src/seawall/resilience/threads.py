@@ -18,8 +18,7 @@ from seawall.kernel.errors import Outcome, UsageError
 from seawall.resilience import breaker as breaker_module
 from seawall.resilience import deadline
 from seawall.resilience.breaker import CircuitBreaker
-from seawall.resilience.bulkhead import Ticket
-from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe
+from seawall.resilience.plan import FULL, TIRED, Call, Plan, PlanHolder, Probe, hand_on
 from seawall.resilience.windows import NEVER
 
 R = TypeVar("R")
@@ -57,7 +56,7 @@ def once(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[s
     if breaker is None:
         return call(plan, fn, args, kwargs)
     started = plan.now()
-    cohort = None if deadline.USED and deadline.over(started) else breaker.enter(started)
+    cohort = None if deadline.USED and deadline.current() is not None else breaker.enter(started)
     if cohort is None:
         if breaker.inline and started < breaker.rejects_until:
             raise plan.refusal(breaker, started)
@@ -88,7 +87,7 @@ def _attempts(plan: Plan, fn: Callable[..., R], args: tuple[Any, ...], kwargs: d
                 if delay_s is None:
                     raise
             else:
-                if isinstance(value, CoroutineType):
+                if hasattr(type(value), "__await__"):
                     raise unguarded(fn, value)
                 at = now()
                 if this.overran(at):
@@ -158,25 +157,20 @@ def _wait_for_place(this: Call, at: float) -> None:
     this.entered()
 
 
-def hand_on(heir: Ticket | None) -> None:
-    """Wake the waiter whom a place went to."""
-    if heir is not None and heir.wake is not None:
-        heir.wake()
-
-
 def _no_coroutine(fn: Function, value: R) -> R:
-    if isinstance(value, CoroutineType):
+    if hasattr(type(value), "__await__"):
         raise unguarded(fn, value)
     return value
 
 
-def unguarded(fn: Callable[..., object], value: CoroutineType[Any, Any, Any]) -> UsageError:
-    """The error for a "synchronous" function that gave a coroutine."""
-    value.close()
+def unguarded(fn: Callable[..., object], value: object) -> UsageError:
+    """The error for a "synchronous" function that gave something to be awaited."""
+    if isinstance(value, CoroutineType):
+        value.close()
     name = getattr(fn, "__qualname__", repr(fn))
     return UsageError(
-        f"{name} returned a coroutine, which would run outside the guard: guard the async function itself, "
-        "or use acall()"
+        f"{name} returned a {type(value).__name__}, which would run outside the guard: guard the async "
+        "function itself, or use acall()"
     )
 
 
@@ -256,7 +250,7 @@ def function(holder: PlanHolder, fn: Function) -> Function:
 
 def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     """The short way for an interpreted breaker: reading its attributes is cheaper than calling it."""
-    now, target, used, over = holder.plan.now, fn, deadline.USED, deadline.over
+    now, target, used, current = holder.plan.now, fn, deadline.USED, deadline.current
 
     def first(*args: Any, **kwargs: Any) -> Any:
         nonlocal target
@@ -268,7 +262,7 @@ def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Funct
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        if started >= breaker.due or (used and over(started)):
+        if started >= breaker.due or (used and current() is not None):
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
             return call(holder.plan, fn, args, kwargs)
@@ -292,7 +286,7 @@ def _inlined(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Funct
 def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Function:
     """The short way for a compiled breaker: calling it is cheaper than reading its attributes."""
     now, enter, leave, target = holder.plan.now, breaker.enter, breaker.leave, fn
-    used, over = deadline.USED, deadline.over
+    used, current = deadline.USED, deadline.current
 
     def first(*args: Any, **kwargs: Any) -> Any:
         nonlocal target
@@ -304,7 +298,7 @@ def _called(holder: PlanHolder, fn: Function, breaker: CircuitBreaker) -> Functi
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         started = now()
-        cohort = None if used and over(started) else enter(started)
+        cohort = None if used and current() is not None else enter(started)
         if cohort is None:
             if breaker.inline and started < breaker.rejects_until:
                 raise holder.plan.refusal(breaker, started)
@@ -338,7 +332,7 @@ def generator(holder: PlanHolder, fn: Function) -> Function:
             except BaseException as error:
                 this.failed(error, now())
                 raise
-            this.succeeded(value, now())
+            this.done(now())
             return value
         finally:
             this.leave(now())

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -80,6 +81,8 @@ def parse_policies(text: str, source: str = "TOML") -> dict[str, Policy]:
         raise PolicyError([Problem("file", str(error), "TOML 1.0")], source) from None
     found: list[Problem] = []
     policies: dict[str, Policy] = {}
+    near = difflib.get_close_matches("guards", [key for key in document if key != "guards"], cutoff=0.8)
+    found.extend(Problem(key, document[key], "no such table", "did you mean 'guards'?") for key in near)
     guards = document.get("guards", {})
     if not isinstance(guards, dict):
         raise PolicyError([Problem("guards", guards, "a table", "write [guards.NAME]")], source)
@@ -113,7 +116,7 @@ def policy_from(table: Mapping[str, Any], path: str = "") -> tuple[Policy | None
             part, problems = _part(key, raw, path)
             parts[key] = part
             found.extend(problems)
-    policy, problems = settings.from_table(Policy, values, path, parts, also=[*PARTS])
+    policy, problems = settings.from_table(Policy, values, path, parts)
     found.extend(problems)
     return (None, found) if found else (policy, [])
 
@@ -135,14 +138,10 @@ def _part(key: str, raw: object, path: str) -> tuple[object, list[Problem]]:
             allowed = 'a table or "none"' if name == "budget" else "a table"
             found.append(Problem(f"{path}{key}.{name}", value, allowed, f"write [{path}{key}.{name}]"))
         else:
-            nested[name], problems = settings.from_table(kind, value, f"{path}{key}.{name}.")
+            made, problems = settings.from_table(kind, value, f"{path}{key}.{name}.")
             found.extend(problems)
-    part, problems = settings.from_table(
-        PARTS[key],
-        plain,
-        f"{path}{key}.",
-        nested if not found else {},
-        also=[n for k, n in NESTED if k == key],
-    )
+            if made is not None:
+                nested[name] = made
+    part, problems = settings.from_table(PARTS[key], plain, f"{path}{key}.", nested)
     found.extend(problems)
     return part, found
