@@ -4,7 +4,7 @@
 (``benchmarks.simulation.cold_cache``) is met with four ways back: the ramp gated by latency and errors,
 the reference document's fixed ramp (120 s in steps of a tenth), a fixed ramp as fast as the gated one, and
 closing at once. The fixed 120 s stay so far below what the backend could take that hardly a call is slow;
-what they cost is refused calls, so slow calls are judged against a fixed ramp of like speed; against the
+what they cost is refused calls, so slow calls are judged against a fixed ramp of 30 s; against the
 fixed 120 s they are judged with a colder backend, one that 120 s are too fast for. (With the usual one both
 are at the floor: less than one call a run, from the tail of the service time itself.) Also checked: the share
 of traffic that is really sent against the share the ramp aims at.
@@ -35,7 +35,7 @@ SHARE_WINDOW_S = 2.0
 SHARE_TOLERANCE = 2.0
 FASTER = 2.0
 SLOW_CALLS = 24.0
-"""What the resilience design measured for its gated ramp."""
+"""What the study behind the gated ramp measured."""
 
 ARMS: dict[str, Ramp] = {
     "gated": Ramp(kind="gated"),
@@ -150,7 +150,9 @@ def traffic_figures(run: Run, sums: dict[str, dict[str, float | None]]) -> None:
     )
     add("reopenings", "reopenings", "per run", 0.0)
     add("slow or timed-out calls", "slow_calls", "calls", SLOW_CALLS)
-    add("slow calls, against a fixed ramp of like speed", "slow_calls", "calls", like["slow_calls"])
+    # Not judged: with this backend both are at the floor, the tail of a cold server's own service time.
+    add("slow calls, beside the fixed 120 s", "slow_calls", "calls", None)
+    add("slow calls, against the fixed 30 s", "slow_calls", "calls", like["slow_calls"])
     add("refused or slow, against the fixed 120 s", "refused_or_slow", "calls", fixed["refused_or_slow"])
 
 
