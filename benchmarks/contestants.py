@@ -49,7 +49,20 @@ class Contestant:
     make: Callable[[str], object]
 
 
-SYNC, SYNC_ARGS, ASYNC, VERDICT, RECORD, PACED, REJECT, REJECT_VALUE = (
+(
+    SYNC,
+    SYNC_ARGS,
+    ASYNC,
+    VERDICT,
+    RECORD,
+    PACED,
+    REJECT,
+    REJECT_VALUE,
+    METHOD,
+    KEYED,
+    COMPOSED,
+    COMPOSED_ASYNC,
+) = (
     "sync call, no arguments",
     "sync call, 2 arguments and 1 keyword",
     "async call",
@@ -58,8 +71,25 @@ SYNC, SYNC_ARGS, ASYNC, VERDICT, RECORD, PACED, REJECT, REJECT_VALUE = (
     "engine's part of a call at 100 calls/s, rolls included",
     "rejection, raised and caught",
     "rejection as a value",
+    "call(f) by method",
+    "call(f) at one of many keys",
+    "sync call with retry, bulkhead, timeout and breaker",
+    "async call with retry, bulkhead, timeout and breaker",
 )
-ROWS = (SYNC, SYNC_ARGS, ASYNC, VERDICT, RECORD, PACED, REJECT, REJECT_VALUE)
+ROWS = (
+    SYNC,
+    SYNC_ARGS,
+    ASYNC,
+    VERDICT,
+    RECORD,
+    PACED,
+    REJECT,
+    REJECT_VALUE,
+    METHOD,
+    KEYED,
+    COMPOSED,
+    COMPOSED_ASYNC,
+)
 
 CALL = "f()"
 CALL_ARGS = "f(1, 2, c=3)"

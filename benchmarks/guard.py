@@ -26,6 +26,10 @@ from benchmarks import harness
 from benchmarks.arms import async_loop, loop, quiet_gc
 from benchmarks.contestants import (
     ASYNC,
+    COMPOSED,
+    COMPOSED_ASYNC,
+    KEYED,
+    METHOD,
     PACED,
     RECORD,
     REJECT,
@@ -75,6 +79,10 @@ def controls(runner: asyncio.Runner) -> dict[str, Arm]:
         PACED: loop("at = tick()", tick=count(0.0, 0.01).__next__),
         REJECT: empty,
         REJECT_VALUE: empty,
+        METHOD: loop("f()", f=nothing),
+        KEYED: loop("f()", f=nothing),
+        COMPOSED: loop("f()", f=nothing),
+        COMPOSED_ASYNC: async_loop(runner, "await f()", f=nothing_async),
     }
 
 
@@ -90,7 +98,7 @@ def measure(
             statement = one.rows.get(row)
             if statement is None:
                 continue
-            if row == ASYNC:
+            if row in {ASYNC, COMPOSED_ASYNC}:
                 arm = async_loop(runner, statement.text, **statement.names)
             else:
                 arm = loop(statement.text, **statement.names)

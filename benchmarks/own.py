@@ -12,6 +12,10 @@ from benchmarks.contestants import (
     CALL,
     CALL_ARGS,
     CATCH,
+    COMPOSED,
+    COMPOSED_ASYNC,
+    KEYED,
+    METHOD,
     PACED,
     RECORD,
     REJECT,
@@ -29,11 +33,12 @@ from benchmarks.contestants import (
 )
 from seawall.kernel.errors import BreakerOpen, Outcome
 from seawall.resilience.breaker import CircuitBreaker
-from seawall.resilience.guard import guard
-from seawall.resilience.policy import Breaker
+from seawall.resilience.guard import Guard, guard
+from seawall.resilience.policy import Breaker, Bulkhead, Policy, Retry
 from seawall.resilience.registry import Registry
 
 POLICY = Breaker(errors="5%", p95="500ms")
+COMPOSITION = Policy(breaker=POLICY, retry=Retry(), bulkhead=Bulkhead(limit=10), timeout="2s")
 HELD_OPEN = Breaker(errors="5%", p95="500ms", open_for="1h", open_for_max="2h")
 
 
@@ -50,8 +55,8 @@ def seawall(runner: asyncio.Runner) -> Contestant:
     healthy, broken = guard("cost", breaker=POLICY), guard("cost-open", breaker=HELD_OPEN)
     opened(broken(failing), lambda: not broken.allows())
 
-    async def make_async() -> Statement:
-        return Statement(AWAIT, {"f": guard("cost-async", breaker=POLICY)(nothing_async)})
+    async def make_async(made: Guard) -> Statement:
+        return Statement(AWAIT, {"f": made(nothing_async)})
 
     recorder, paced = engine(), CircuitBreaker(POLICY.rules(), name="paced")
     now = time.monotonic()
@@ -63,7 +68,7 @@ def seawall(runner: asyncio.Runner) -> Contestant:
         rows={
             SYNC: Statement(CALL, {"f": healthy(nothing)}),
             SYNC_ARGS: Statement(CALL_ARGS, {"f": healthy(three)}),
-            ASYNC: runner.run(make_async()),
+            ASYNC: runner.run(make_async(guard("cost-async", breaker=POLICY))),
             VERDICT: Statement("b.allows()", {"b": engine()}),
             RECORD: Statement("b.record(True, 0.01, now)", {"b": recorder, "now": now}),
             # The other rows call so fast that the window hardly ever rolls; here every fifth call rolls it.
@@ -73,6 +78,10 @@ def seawall(runner: asyncio.Runner) -> Contestant:
             ),
             REJECT: Statement(CATCH, {"f": broken(nothing), "Rejected": BreakerOpen}),
             REJECT_VALUE: Statement("call(f)", {"call": broken.try_call, "f": nothing}),
+            METHOD: Statement("call(f)", {"call": healthy.call, "f": nothing}),
+            KEYED: Statement('at("tenant-7").call(f)', {"at": healthy.at, "f": nothing}),
+            COMPOSED: Statement(CALL, {"f": guard("cost-composed", policy=COMPOSITION)(nothing)}),
+            COMPOSED_ASYNC: runner.run(make_async(guard("cost-composed-async", policy=COMPOSITION))),
         },
     )
 
