@@ -71,7 +71,7 @@ def seawall(runner: asyncio.Runner) -> Contestant:
             ASYNC: runner.run(make_async(guard("cost-async", breaker=POLICY))),
             VERDICT: Statement("b.allows()", {"b": engine()}),
             RECORD: Statement("b.record(True, 0.01, now)", {"b": recorder, "now": now}),
-            # The other rows call so fast that the window hardly ever rolls; here every fifth call rolls it.
+            # The other rows call so fast that the window hardly ever rolls; here every second call rolls it.
             PACED: Statement(
                 "at = tick()\nb.settle(b.admit(at), ok, at, at + 0.005)",
                 {"b": paced, "ok": Outcome.OK, "tick": count(0.0, 0.01).__next__},
