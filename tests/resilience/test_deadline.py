@@ -168,3 +168,23 @@ def test_a_scope_that_is_left_in_another_context_is_left_in_this_one_too() -> No
     contextvars.copy_context().run(scope.__exit__, None, None, None)
     assert deadline.current() is None
     assert deadline.remaining(0.0) is None
+
+
+def test_a_task_that_outlives_the_block_is_free_of_it() -> None:
+    seen = []
+
+    async def child(go: asyncio.Event) -> None:
+        seen.append(deadline.current())
+        await go.wait()
+        seen.append(deadline.current())
+
+    async def parent() -> None:
+        go = asyncio.Event()
+        with deadline.scope(10.0):
+            task = asyncio.create_task(child(go))
+            await asyncio.sleep(0)
+        go.set()
+        await task
+
+    asyncio.run(parent())
+    assert seen == [Deadline(10.0), None]

@@ -133,3 +133,34 @@ def test_a_probe_that_never_runs_or_comes_too_late() -> None:
 )
 def test_what_fits_together_is_not_complained_about(parts: dict[str, Any]) -> None:
     assert contradictions(Policy(**parts)) == ()
+
+
+@pytest.mark.parametrize(
+    ("breaker", "keys"),
+    [
+        (Breaker(slow_ratio="10%"), ("breaker.slow_ratio", "breaker.p95")),
+        (
+            Breaker(confidence=5.0, false_opens_per_hour=0.1),
+            ("breaker.confidence", "breaker.false_opens_per_hour"),
+        ),
+        (Breaker(confidence=5.0, mode="static"), ("breaker.confidence", "breaker.mode")),
+        (Breaker(ramp=Ramp(duration="30s")), ("breaker.ramp.duration", "breaker.ramp.kind")),
+    ],
+)
+def test_what_has_no_effect_is_named(breaker: Breaker, keys: tuple[str, str]) -> None:
+    [found] = contradictions(Policy(breaker=breaker))
+    assert found.keys == keys
+    assert "has no effect" in found.problem
+
+
+@pytest.mark.parametrize(
+    "breaker",
+    [
+        Breaker(slow_ratio="10%", p95="1s"),
+        Breaker(confidence=5.0),
+        Breaker(false_opens_per_hour=0.1),
+        Breaker(ramp=Ramp(kind="fixed", duration="30s")),
+    ],
+)
+def test_what_has_an_effect_is_left_alone(breaker: Breaker) -> None:
+    assert contradictions(Policy(breaker=breaker)) == ()

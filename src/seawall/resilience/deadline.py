@@ -201,6 +201,8 @@ class DeadlineScope:
 def scope(at: float) -> DeadlineScope:
     """Give everything called within a ``with`` block a deadline; it can only shorten the one around it.
 
+    A task that was started inside and outlives the block is no longer bound by it.
+
     Args:
         at: Monotonic seconds.
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from seawall.kernel.units import format_duration, format_ratio, parse_duration, parse_ratio
 from seawall.resilience import settings
-from seawall.resilience.policy import Bulkhead, Policy, RateLimit, Retry
+from seawall.resilience.policy import Breaker, Bulkhead, Policy, RateLimit, Retry
 from seawall.resilience.states import BreakerRules
 
 ORDER: Final = "fallback > deadline > rate limit > bulkhead > retry and budget > breaker > timeout > call"
@@ -174,6 +174,7 @@ def contradictions(policy: Policy, *, probe: bool = False) -> tuple[Contradictio
         )
     if policy.breaker is not None:
         found.extend(_with_breaker(policy.breaker.rules(), timeout_s, policy, probe=probe))
+        found.extend(_without_effect(policy.breaker))
     elif probe:
         found.append(Contradiction(("probe", "breaker"), "the probe is never run", "add a breaker"))
     if policy.retry is not None:
@@ -231,6 +232,25 @@ def _with_breaker(
             )
         )
     return found
+
+
+def _without_effect(breaker: Breaker) -> list[Contradiction]:
+    """Values that were written but that something else in the policy switches off."""
+    usual = Breaker()
+    idle: list[tuple[str, str, str]] = []
+    if breaker.slow_ratio != usual.slow_ratio and breaker.p95 is None:
+        idle.append(("slow_ratio", "p95", "there is no P95 bound whose share it could be"))
+    if breaker.confidence != usual.confidence and breaker.false_opens_per_hour is not None:
+        idle.append(("confidence", "false_opens_per_hour", "the confidence is derived from the other"))
+    if breaker.confidence != usual.confidence and breaker.mode == "static":
+        idle.append(("confidence", "mode", "the static mode compares raw shares"))
+    ramp = breaker.ramp
+    if ramp.kind != "fixed" and (ramp.duration, ramp.step) != (usual.ramp.duration, usual.ramp.step):
+        idle.append(("ramp.duration", "ramp.kind", "only a fixed ramp goes by duration and step"))
+    return [
+        Contradiction((f"breaker.{key}", f"breaker.{other}"), f"the first has no effect: {why}", "remove one")
+        for key, other, why in idle
+    ]
 
 
 def _with_retry(retry: Retry, timeout_s: float | None, deadline_s: float | None) -> list[Contradiction]:
