@@ -73,7 +73,12 @@ class _Simulation:
     def __init__(self, rule: Rule, scenario: Scenario, seed: int) -> None:
         self.rule = rule
         self.scenario = scenario
-        self.random = random.Random(f"cold-cache/{seed}").random
+        # A stream each, so that two ways back meet the same arrivals and the n-th request served is the same
+        # piece of work in both: what differs is then the ramp's doing (common random numbers: A. Law,
+        # Simulation Modeling and Analysis, chapter 11).
+        self.gap = random.Random(f"cold-cache/{seed}/arrivals").random
+        self.piece = random.Random(f"cold-cache/{seed}/work").random
+        self.luck = random.Random(f"cold-cache/{seed}/errors").random
         self.work = work_table(1 << 14)
         self.events: list[tuple[float, int, int, _Call | None]] = []
         self.order = 0
@@ -89,7 +94,7 @@ class _Simulation:
 
     def service_s(self) -> float:
         extra = (self.scenario.cold_factor - 1) * math.exp(-self.served / self.scenario.warm_after)
-        return self.work[int(self.random() * len(self.work))] * (1 + extra)
+        return self.work[int(self.piece() * len(self.work))] * (1 + extra)
 
     def run(self) -> Recovery:
         self.served = 10**9
@@ -116,7 +121,7 @@ class _Simulation:
         return self.out
 
     def arrive(self, now: float) -> None:
-        self.push(now - math.log(1.0 - self.random()) / self.scenario.rate, _ARRIVAL, None)
+        self.push(now - math.log(1.0 - self.gap()) / self.scenario.rate, _ARRIVAL, None)
         scenario, out = self.scenario, self.out
         after = now >= scenario.repaired_at
         ticket = self.rule.admit(now)
@@ -144,7 +149,7 @@ class _Simulation:
     def leave(self, now: float, call: _Call) -> None:
         self.busy -= 1
         self.served += 1
-        self.answer(now, call, ok=self.random() >= BASE_ERRORS)
+        self.answer(now, call, ok=self.luck() >= BASE_ERRORS)
         while self.queue:
             waiting = self.queue.popleft()
             if now - waiting.came < TIMEOUT_S:

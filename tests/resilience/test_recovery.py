@@ -217,7 +217,7 @@ def test_the_gated_ramp_holds_between_good_and_bad() -> None:
     ramp = gated()
     interval(ramp, 1)
     before = ramp.share
-    assert not interval(ramp, 2, latency_s=NORMAL_S * 1.18)
+    assert not interval(ramp, 2, latency_s=NORMAL_S * 1.13)
     assert ramp.share == before
 
 

@@ -36,7 +36,7 @@ GATE_CALLS_MIN: Final = 8
 GATE_PATIENCE_S: Final = 2.0
 """... but not beyond this, or a quiet key would take half an hour; a rare call can do little harm."""
 GATE_START: Final = 0.1
-GATE_GROWTH: Final = 1.06
+GATE_GROWTH: Final = 1.05
 """Growth per interval while the backend is slower than it was, but not because of what it is sent."""
 GATE_GROWTH_RESTORED: Final = 1.2
 """Growth per interval while it is as fast as it was before the fault."""
@@ -45,7 +45,7 @@ GATE_FLOOR: Final = 0.01
 """The share never falls below this, or there would be nothing left to learn from."""
 LATENCY_GROW: Final = 1.1
 """Grow while the typical latency is below this multiple of the reference, beyond doubt."""
-LATENCY_SHRINK: Final = 1.2
+LATENCY_SHRINK: Final = 1.15
 """Shrink when it is above this multiple."""
 FLOOR_RISE: Final = 1.02
 """How fast the ramp's own lowest latency is forgotten, per interval."""
