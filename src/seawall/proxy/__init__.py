@@ -1,0 +1,1 @@
+"""The PostgreSQL data plane: a proxy that clients take for the database."""

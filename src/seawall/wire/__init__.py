@@ -1,0 +1,1 @@
+"""Sans-I/O protocols: bytes in, events out, bytes out. No socket, no clock, no event loop."""
