@@ -3,8 +3,8 @@
 Builders return a complete message. Parsers take a *body*, what follows the type byte and the length word;
 cutting a stream into messages is ``framing``'s part, the packets before the first message are ``startup``'s.
 
-Text travels as UTF-8. Bytes that are no UTF-8 become lone surrogates (PEP 383) and leave as they came: a startup
-packet or a server's error text may be in any encoding.
+Text travels as UTF-8. Bytes that are no UTF-8 become lone surrogates (PEP 383) and leave as they came: a
+startup packet or a server's error text may be in any encoding.
 
 Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol", section "Message Formats".
 """
@@ -43,14 +43,10 @@ AUTH_SASL: Final = 10
 AUTH_SASL_CONTINUE: Final = 11
 AUTH_SASL_FINAL: Final = 12
 
-EMPTY_QUERY_RESPONSE: Final = b"I\x00\x00\x00\x04"
 PARSE_COMPLETE: Final = b"1\x00\x00\x00\x04"
 BIND_COMPLETE: Final = b"2\x00\x00\x00\x04"
 CLOSE_COMPLETE: Final = b"3\x00\x00\x00\x04"
 NO_DATA: Final = b"n\x00\x00\x00\x04"
-SYNC: Final = b"S\x00\x00\x00\x04"
-FLUSH: Final = b"H\x00\x00\x00\x04"
-TERMINATE: Final = b"X\x00\x00\x00\x04"
 
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}", re.ASCII)
 _STATUSES: Final = frozenset({b"I", b"T", b"E"})
@@ -113,12 +109,8 @@ def decode(raw: bytes) -> str:
 def encode(what: str, text: str) -> bytes:
     """Text for the wire, without its terminator.
 
-    Args:
-        what: Name of the argument, for the error.
-        text: Any text without NUL, which would end it.
-
     Raises:
-        ValidationError: There is a NUL or a lone surrogate. The text is not shown: it may be a secret.
+        ValidationError: There is a NUL or a lone surrogate. The text is not shown: it may be secret.
     """
     at = text.find("\0")
     if at >= 0:
@@ -230,11 +222,7 @@ def parameter_status(name: str, value: str) -> bytes:
 
 
 def ready_for_query(status: bytes) -> bytes:
-    """ReadyForQuery; status is ``b"I"`` idle, ``b"T"`` in a transaction, ``b"E"`` in a failed one.
-
-    Raises:
-        ValidationError: For any other status.
-    """
+    """ReadyForQuery: ``b"I"`` idle, ``b"T"`` in a transaction, ``b"E"`` in a failed one."""
     if status not in _STATUSES:
         raise ValidationError(f"status = {status!r}: allowed is b'I', b'T' or b'E'")
     return b"Z\x00\x00\x00\x05" + status
@@ -255,14 +243,9 @@ def negotiate_protocol_version(minor: int, unrecognized: Sequence[str]) -> bytes
 def error_response(
     sqlstate: str, message: str, *, severity: str = "ERROR", detail: str = "", hint: str = ""
 ) -> bytes:
-    """ErrorResponse. Empty fields are left out; a NUL in a text is shown as a space.
+    """ErrorResponse; severity is ERROR, FATAL (the connection ends) or PANIC.
 
-    Args:
-        sqlstate: Five characters, PostgreSQL appendix A.
-        message: One line, no trailing full stop.
-        severity: ERROR, FATAL (the connection ends) or PANIC.
-        detail: A second, longer text.
-        hint: What to do about it.
+    Empty fields are left out, and what cannot travel is replaced: a report must not fail for what it reports.
 
     Raises:
         ValidationError: The SQLSTATE is none.
@@ -286,7 +269,6 @@ def _report(kind: bytes, sqlstate: str, message: str, severity: str, detail: str
 
 
 def _tolerant(text: str) -> bytes:
-    # A report must not fail because of what it reports.
     text = text.replace("\0", " ")
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -295,11 +277,7 @@ def _tolerant(text: str) -> bytes:
 
 
 def row_description(columns: Sequence[tuple[str, int]]) -> bytes:
-    """RowDescription of computed columns in text format.
-
-    Args:
-        columns: Name and type OID of each.
-    """
+    """RowDescription of computed columns, each with its name and type OID, in text format."""
     parts = [_count("columns", len(columns))]
     for name, type_oid in columns:
         parts += (_text("column", name), b"\0\0\0\0\0\0", _integer(name, type_oid, signed=False), _ANY_SIZE)
@@ -316,15 +294,16 @@ def command_complete(tag: str) -> bytes:
     return _message(b"C", _text("tag", tag))
 
 
+def empty_query_response() -> bytes:
+    """EmptyQueryResponse: stands for CommandComplete after a query without a statement."""
+    return _message(b"I", b"")
+
+
 # --- what a client says -------------------------------------------------------------------------------------
 
 
 def startup_message(parameters: Mapping[str, str], *, minor: int = 0) -> bytes:
-    """StartupMessage of protocol 3.
-
-    Args:
-        parameters: ``user`` and whatever else the session starts with.
-        minor: Minor version to ask for.
+    """StartupMessage of protocol 3 with ``user`` and whatever else the session starts with.
 
     Raises:
         ValidationError: A name is empty, which would end the list, or holds a NUL.
@@ -352,11 +331,7 @@ def _packet(code: int, body: bytes) -> bytes:
 
 
 def password_message(data: bytes) -> bytes:
-    """PasswordMessage; the terminator is added here.
-
-    Raises:
-        ValidationError: There is a NUL in it (the password is not shown).
-    """
+    """PasswordMessage; the terminator is added here, ``ValidationError`` if there is one inside."""
     if b"\0" in data:
         raise ValidationError("password: a NUL cannot travel in a PostgreSQL string; choose another password")
     return _message(b"p", data + b"\0")
@@ -414,6 +389,21 @@ def close_portal(name: str) -> bytes:
     return _message(b"C", b"P" + _text("name", name))
 
 
+def sync() -> bytes:
+    """Sync: end of one part of a pipeline; answered by ReadyForQuery."""
+    return _message(b"S", b"")
+
+
+def flush() -> bytes:
+    """Flush: send what is ready."""
+    return _message(b"H", b"")
+
+
+def terminate() -> bytes:
+    """Terminate: the client leaves."""
+    return _message(b"X", b"")
+
+
 # --- parsers ------------------------------------------------------------------------------------------------
 
 
@@ -448,11 +438,7 @@ def parse_parameter_status(body: bytes) -> tuple[str, str]:
 
 
 def parse_backend_key_data(body: bytes) -> tuple[int, bytes]:
-    """Process id and cancel key of a BackendKeyData.
-
-    Raises:
-        ProtocolViolation: The key is not 4 to 256 bytes long.
-    """
+    """Process id and cancel key; ``ProtocolViolation`` if the key is not 4 to 256 bytes long."""
     if not KEY_BYTES_MIN <= len(body) - 4 <= KEY_BYTES_MAX:
         raise ProtocolViolation("invalid length of cancel key")
     return int.from_bytes(body[:4], "big", signed=True), body[4:]
@@ -502,7 +488,7 @@ def _number(body: bytes, offset: int, size: int) -> int:
         raise ProtocolViolation("insufficient data left in message")
     value = int.from_bytes(raw, "big", signed=size > _COUNT_BYTES)
     if value < _NULL:
-        raise ProtocolViolation("insufficient data left in message")
+        raise ProtocolViolation("invalid length in message")
     return value
 
 

@@ -1,7 +1,7 @@
 """The SQLSTATEs that a proxy sends or looks for, by PostgreSQL's names.
 
-Source: PostgreSQL documentation, appendix A "PostgreSQL Error Codes". What a code says in detail (outcome, worth
-of a retry) is told in ``seawall.kernel.outcomes``; here is the coarse question.
+Source: PostgreSQL documentation, appendix A "PostgreSQL Error Codes". What a code says in detail (outcome,
+worth of a retry) is told in ``seawall.kernel.outcomes``; here is the coarse question.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ _SHUTDOWNS: Final = frozenset({ADMIN_SHUTDOWN, CRASH_SHUTDOWN, CANNOT_CONNECT_NO
 def is_availability(code: str) -> bool:
     """Whether a server that reports this is in trouble itself, rather than its client.
 
-    Classes 08 (connection), 53 (resources) and XX (internal error, corruption), and of class 57P those that end
-    or refuse every session. A dropped database (57P04) and an idle session's timeout (57P05) are somebody's wish
-    and say nothing about the server.
+    Classes 08 (connection), 53 (resources) and XX (internal error, corruption), and of class 57P those that
+    end or refuse every session. A dropped database (57P04) and an idle session (57P05) are somebody's
+    wish and say nothing about the server.
     """
     return code[:2] in _AVAILABILITY_CLASSES or code in _SHUTDOWNS
