@@ -1,7 +1,7 @@
 """The packets before the first message: encryption requests, cancel requests, the startup packet.
 
-They have a length and a code but no type byte, so they need a reader of their own. It plays the server's part;
-a listener feeds it until it has seen a startup or cancel request.
+They have a length and a code but no type byte, so they need a reader of their own. It plays the server's
+part; a listener feeds it until it has seen a startup or cancel request.
 
 Theory of operation
 -------------------
@@ -15,16 +15,17 @@ Theory of operation
                 | +--- StartupMessage, CancelRequest --> OVER
                 +----- anything wrong -----------------> OVER
 
-* A client may ask for TLS and for GSSAPI encryption, each once and in any order, and only while the connection
-  is not encrypted. Asked again, the code is taken for a version number and refused, as PostgreSQL does.
-* In ASKED nothing may arrive: bytes sent before the answer would be plain text that a man in the middle slipped
-  in front of the encrypted stream (CVE-2021-23214). Only the caller knows when it has written the answer, so it
-  calls ``answered`` right after that.
+* A client may ask for TLS and for GSSAPI encryption, each once and in any order, and only while the
+  connection is not encrypted. Asked again, the code is taken for a version number and refused, as
+  PostgreSQL does.
+* In ASKED nothing may arrive: bytes sent before the answer would be plain text that a man in the middle
+  slipped in front of the encrypted stream (CVE-2021-23214). Only the caller knows when it has written the
+  answer, so it calls ``answered`` right after that.
 * A first byte of 0x16 is a TLS handshake without asking (libpq's ``sslnegotiation=direct``). No legal packet
   starts with it: its length would be 369 MB. All bytes are then in ``rest``, for the TLS layer.
 
-Source: PostgreSQL documentation, "Frontend/Backend Protocol", sections "Start-up", "SSL Session Encryption" and
-"Message Formats"; order and texts of the checks follow ``ProcessStartupPacket`` of PostgreSQL 18.
+Source: PostgreSQL documentation, "Frontend/Backend Protocol", sections "Start-up", "SSL Session Encryption"
+    and "Message Formats"; order and texts of the checks follow ``ProcessStartupPacket`` of PostgreSQL 18.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def agreed_minor(request: StartupRequested) -> int:
 
 
 def negotiation(request: StartupRequested) -> bytes | None:
-    """NegotiateProtocolVersion, to be sent before authentication; ``None`` if there is nothing to negotiate."""
+    """NegotiateProtocolVersion, to be sent before authentication; ``None`` if there is no need."""
     if request.minor <= LATEST_MINOR and not request.protocol_options:
         return None
     return negotiate_protocol_version(agreed_minor(request), request.protocol_options)
