@@ -25,7 +25,7 @@ Theory of operation
   starts with it: its length would be 369 MB. All bytes are then in ``rest``, for the TLS layer.
 
 Source: PostgreSQL documentation, "Frontend/Backend Protocol", sections "Start-up", "SSL Session Encryption"
-    and "Message Formats"; order and texts of the checks follow ``ProcessStartupPacket`` of PostgreSQL 18.
+and "Message Formats"; order and texts of the checks follow ``ProcessStartupPacket`` of PostgreSQL 18.
 """
 
 from __future__ import annotations
