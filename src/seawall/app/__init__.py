@@ -1,1 +1,1 @@
-"""Where the parts are joined: configuration, composition, lifecycle."""
+"""The application around the parts: the configuration file, and what puts the parts together."""

@@ -1,0 +1,214 @@
+"""What keys of the configuration mean together: values that are fine by themselves, and not with each other.
+
+Each rule looks at sections that are right in themselves; one with a mistake in it is left out, so that nobody
+is told a consequence of it. A rule gives problems, which refuse the file, or warnings, which do not. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeAlias
+
+from seawall.app.addresses import is_loopback
+from seawall.app.document import Document
+from seawall.app.environment import Place
+from seawall.app.problems import HIDDEN, NOTHING, Words
+from seawall.app.secrets import Secret
+from seawall.app.sections import UserSection
+from seawall.kernel.units import format_duration
+from seawall.proxy.settings import AuthMethod, Role
+
+__all__ = ["Complaint", "complaints", "warnings"]
+
+Complaint: TypeAlias = tuple[Place, object, str, str]
+"""Where, the value to show, what is allowed, and the fix."""
+Rule: TypeAlias = Callable[[Document], Iterator[Complaint]]
+
+_MD5: Final = re.compile(r"md5[0-9a-f]{32}")
+_SCRAM: Final = re.compile(r"SCRAM-SHA-256\$[0-9]+:[^$:]+\$[^$:]+:[^$:]+")
+
+
+def complaints(document: Document, broken: frozenset[str]) -> list[Complaint]:
+    """Everything that does not go together.
+
+    Args:
+        document: the configuration; sections with mistakes have their defaults.
+        broken: the names of these sections.
+    """
+    return [
+        complaint for needs, rule in RULES if not broken.intersection(needs) for complaint in rule(document)
+    ]
+
+
+def warnings(document: Document) -> list[str]:
+    """What a person should hear although the proxy starts."""
+    return [*_open_doors(document), *_odd_backends(document)]
+
+
+def _addresses(document: Document) -> Iterator[Complaint]:
+    proxy = document.proxy
+    if not proxy.listen_address and proxy.unix_directory is None:
+        place = ("proxy", "listen_address")
+        yield place, Words("[]"), "at least one address", "write one, or a unix_directory"
+    if proxy.unix_directory and proxy.listen_address and not proxy.listen_address[0].port:
+        fix = "the socket is named for the port of the first address: write that port"
+        yield ("proxy", "unix_directory"), proxy.unix_directory, "a socket beside a port other than 0", fix
+
+
+def _backends(document: Document) -> Iterator[Complaint]:
+    instances = document.backends.instances
+    if not instances:
+        fix = "write name and host of a server there, or give --backend HOST:PORT"
+        yield ("backends", "instances"), NOTHING, "at least one [[backends.instances]] table", fix
+    yield from _repeated(("backends", "instances"), [item.name for item in instances])
+    if instances and not any(item.weight for item in instances):
+        place = ("backends", "instances")
+        yield place, Words("weight 0 everywhere"), "a server with a weight above 0", "raise a weight"
+
+
+def _databases(document: Document) -> Iterator[Complaint]:
+    yield from _repeated(("databases",), [item.name for item in document.databases])
+    for number, item in enumerate(document.databases):
+        place: Place = ("databases", number)
+        yield from _one_of_two(place, "server_password", item.server_password, item.server_password_file)
+        if (item.server_password or item.server_password_file) and item.server_user is None:
+            fix = "write server_user, whose password it is"
+            yield (*place, "server_user"), NOTHING, "a name beside server_password", fix
+
+
+def _admin_database(document: Document) -> Iterator[Complaint]:
+    for number, item in enumerate(document.databases):
+        if item.name == document.proxy.admin_database:
+            fix = "rename it, or choose another proxy.admin_database"
+            yield ("databases", number, "name"), item.name, "a name that the proxy does not use itself", fix
+
+
+def _users(document: Document) -> Iterator[Complaint]:
+    auth = document.auth
+    anybody = auth.trust_loopback or auth.method == AuthMethod.TRUST.value
+    if not auth.users and not anybody:
+        fix = (
+            "write name and password of a user there, or try the proxy from this machine alone with "
+            "--trust-loopback"
+        )
+        yield ("auth", "users"), NOTHING, "at least one [[auth.users]] table in the section [auth]", fix
+    yield from _repeated(("auth", "users"), [item.name for item in auth.users])
+    for number, user in enumerate(auth.users):
+        yield from _user(user, ("auth", "users", number), auth.method, anybody=anybody)
+    if not anybody and auth.users:
+        names = [user.name for user in auth.users]
+        yield from _strangers("admin_users", auth.admin_users, names)
+        yield from _strangers("stats_users", auth.stats_users, names)
+
+
+def _user(user: UserSection, place: Place, method: str, *, anybody: bool) -> Iterator[Complaint]:
+    yield from _one_of_two(place, "password", user.password, user.password_file)
+    yield from _one_of_two(place, "server_password", user.server_password, user.server_password_file)
+    if user.password is None and user.password_file is None and not anybody:
+        yield (*place, "password"), NOTHING, "a password", "write password or password_file"
+    unfit = verifier_problem(user.password, method)
+    if unfit:
+        yield (*place, "password"), HIDDEN, *unfit
+
+
+def verifier_problem(secret: Secret | None, method: str) -> tuple[str, str] | None:
+    """What is allowed, and the fix, if ``method`` can't check a password against this kind of verifier."""
+    text = "" if secret is None else secret.reveal()
+    if method == AuthMethod.SCRAM.value and _MD5.fullmatch(text):
+        fix = 'store it as SCRAM-SHA-256 or plain, or write auth.method = "md5"'
+        return "a plain password or a SCRAM-SHA-256 verifier", fix
+    if method == AuthMethod.MD5.value and _SCRAM.fullmatch(text):
+        return "a plain password or an md5 verifier", 'write auth.method = "scram-sha-256"'
+    return None
+
+
+def _strangers(key: str, listed: Iterable[str], names: list[str]) -> Iterator[Complaint]:
+    for name in listed:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else "add an [[auth.users]] table for it"
+            yield ("auth", key), name, "names of [[auth.users]]", fix
+
+
+def _pool(document: Document) -> Iterator[Complaint]:
+    pool = document.pool
+    if pool.min_size > pool.size:
+        yield ("pool", "min_size"), pool.min_size, f"at most pool.size, which is {pool.size}", "lower it"
+
+
+def _limits(document: Document) -> Iterator[Complaint]:
+    limits = document.limits
+    written = "connections_per_address" in limits.model_fields_set
+    if written and limits.connections_per_address > limits.connections:
+        allowed = f"at most limits.connections, which is {limits.connections}"
+        yield ("limits", "connections_per_address"), limits.connections_per_address, allowed, "lower it"
+
+
+def _circuit_breaker(document: Document) -> Iterator[Complaint]:
+    breaker = document.circuit_breaker
+    p95, p99 = breaker.latency_threshold_p95_ms, breaker.latency_threshold_p99_ms
+    if p99 is not None and p99 < p95:
+        allowed = f"at least latency_threshold_p95_ms, which is {p95:g}"
+        yield ("circuit_breaker", "latency_threshold_p99_ms"), p99, allowed, "raise it"
+    if breaker.metrics_bucket_size > breaker.metrics_window_size:
+        allowed = f"at most metrics_window_size, which is {format_duration(breaker.metrics_window_size)}"
+        value = format_duration(breaker.metrics_bucket_size)
+        yield ("circuit_breaker", "metrics_bucket_size"), value, allowed, "lower it"
+
+
+def _health_checks(document: Document) -> Iterator[Complaint]:
+    checks = document.health_checks
+    if checks.timeout > checks.interval:
+        allowed = f"at most interval, which is {format_duration(checks.interval)}"
+        yield ("health_checks", "timeout"), format_duration(checks.timeout), allowed, "lower it"
+
+
+RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
+    (("proxy",), _addresses),
+    (("auth",), _users),
+    (("databases",), _databases),
+    (("proxy", "databases"), _admin_database),
+    (("pool",), _pool),
+    (("limits",), _limits),
+    (("backends",), _backends),
+    (("circuit_breaker",), _circuit_breaker),
+    (("health_checks",), _health_checks),
+)
+"""The rules, with the sections that each looks at."""
+
+
+def _repeated(place: Place, names: list[str]) -> Iterator[Complaint]:
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if first.setdefault(name, number) != number:
+            allowed = "a name that no other table of the list has"
+            yield (*place, number, "name"), name, allowed, "rename or remove one"
+
+
+def _one_of_two(place: Place, key: str, text: Secret | None, file: str | None) -> Iterator[Complaint]:
+    if text is not None and file is not None:
+        yield (*place, key), HIDDEN, f"either {key} or {key}_file", "remove one of them"
+
+
+def _open_doors(document: Document) -> Iterator[str]:
+    outside = [item for item in document.proxy.listen_address if not is_loopback(item)]
+    where = ", ".join(f"{item.host}:{item.port}" for item in outside)
+    if not outside:
+        return
+    if document.auth.method == AuthMethod.TRUST.value:
+        yield f'auth.method = "trust": whoever reaches {where} is let in without a password'
+    elif document.auth.trust_loopback and not document.auth.users:
+        yield f"nobody but this machine is let in at {where}: there are no [[auth.users]]"
+
+
+def _odd_backends(document: Document) -> Iterator[str]:
+    instances = document.backends.instances
+    seen: dict[tuple[str, int], str] = {}
+    for item in instances:
+        first = seen.setdefault((item.host, item.port), item.name)
+        if first != item.name:
+            yield f"backends {first} and {item.name} are one server: {item.host}:{item.port}"
+    if all(item.role == Role.REPLICA.value for item in instances):
+        yield "every backend is a replica: nothing can be written through this proxy"
