@@ -161,7 +161,7 @@ def text(
     unit: str,
     meaning: str,
     *,
-    pattern: str = r"[^\0]*\S[^\0]*",
+    pattern: str = r"(?=\s*[^\s\0])[^\0]+",
     longest: int = TEXT_MAX_BYTES,
     example: str = "",
     acts: bool = True,

@@ -1,0 +1,119 @@
+import pytest
+
+from seawall.app import config
+from tests.app.minimal import BACKEND, MINIMAL, USER, load, problem, refusal
+
+MD5 = "md5" + "0" * 32
+SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "hint"),
+    [
+        ("[proxy]\nlisten_address = []", "proxy.listen_address", "unix_directory"),
+        (
+            '[proxy]\nlisten_address = "a:0"\nunix_directory = "/run/x"',
+            "proxy.unix_directory",
+            "port of the first address",
+        ),
+        ("[pool]\nsize = 3\nmin_size = 4", "pool.min_size", "at most pool.size, which is 3"),
+        (
+            "[limits]\nconnections = 5\nconnections_per_address = 6",
+            "limits.connections_per_address",
+            "which is 5",
+        ),
+        ('[[databases]]\nname = "seawall"', "databases[seawall].name", "admin_database"),
+        ('[[databases]]\nname = "a"\n[[databases]]\nname = "a"', "databases[a].name", "rename"),
+        (
+            '[[databases]]\nname = "a"\nserver_password = "x"',
+            "databases[a].server_user",
+            "whose password",
+        ),
+        (
+            '[[databases]]\nname = "a"\nserver_user = "u"\nserver_password = "x"\nserver_password_file = "y"',
+            "databases[a].server_password",
+            "remove one",
+        ),
+        (
+            "[circuit_breaker]\nlatency_threshold_p99_ms = 400",
+            "circuit_breaker.latency_threshold_p99_ms",
+            "which is 500",
+        ),
+        (
+            "[circuit_breaker]\nmetrics_bucket_size = '11s'",
+            "circuit_breaker.metrics_bucket_size",
+            "which is 10s",
+        ),
+        ("[health_checks]\ntimeout = '2s'", "health_checks.timeout", "which is 1s"),
+        ('[auth]\nadmin_users = ["bobb"]', "auth.admin_users", "did you mean 'bob'?"),
+        ('[auth]\nstats_users = ["zoe"]', "auth.stats_users", "add an [[auth.users]] table"),
+        ('[[auth.users]]\nname = "eve"', "auth.users[eve].password", "password_file"),
+        (f'[[auth.users]]\nname = "eve"\npassword = "{MD5}"', "auth.users[eve].password", '"md5"'),
+        (
+            f'[auth]\nmethod = "md5"\n[[auth.users]]\nname = "eve"\npassword = "{SCRAM}"',
+            "auth.users[eve].password",
+            '"scram-sha-256"',
+        ),
+        ('[[auth.users]]\nname = "bob"\npassword = "x"', "auth.users[bob].name", "rename"),
+        (
+            '[[auth.users]]\nname = "eve"\npassword = "x"\nserver_password = "y"\nserver_password_file = "z"',
+            "auth.users[eve].server_password",
+            "remove one",
+        ),
+        ('[[backends.instances]]\nname = "one"\nhost = "x"', "backends.instances[one].name", "rename"),
+    ],
+)
+def test_what_does_not_go_together_is_told(text: str, key: str, hint: str, tmp_path) -> None:
+    (tmp_path / "y").write_text("y")
+    (tmp_path / "z").write_text("z")
+    said = problem(text, directory=tmp_path)
+    assert said.startswith(f"{key} = ")
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[proxy]\nlisten_address = []\nunix_directory = "/run/x"',
+        '[proxy]\nlisten_address = "a:0"',
+        "[limits]\nconnections = 5",
+        "[pool]\nsize = 3\nmin_size = 3",
+        '[auth]\nadmin_users = ["bob"]\nstats_users = ["bob"]',
+        '[auth]\ntrust_loopback = true\nadmin_users = ["anybody"]\n[[auth.users]]\nname = "eve"',
+        f'[[auth.users]]\nname = "eve"\npassword = "{SCRAM}"',
+        f'[auth]\nmethod = "md5"\n[[auth.users]]\nname = "eve"\npassword = "{MD5}"',
+        f'[auth]\nmethod = "password"\n[[auth.users]]\nname = "eve"\npassword = "{MD5}"',
+        '[[databases]]\nname = "a"\nserver_user = "u"',
+        "[circuit_breaker]\nlatency_threshold_p99_ms = 500",
+        "[health_checks]\ntimeout = '1s'",
+    ],
+)
+def test_what_goes_together_is_not(text: str) -> None:
+    assert load(text).warnings == ()
+
+
+def test_servers_without_any_weight_are_told() -> None:
+    error = refusal(BACKEND + "weight = 0\n" + USER)
+    assert [item.key for item in error.problems] == ["backends.instances"]
+
+
+def test_a_section_with_a_mistake_is_not_compared() -> None:
+    said = problem("[pool]\nsize = 0\nmin_size = 30")
+    assert said.startswith("pool.size = 0")
+
+
+def test_one_server_under_two_names_is_a_warning() -> None:
+    (warning,) = load('[[backends.instances]]\nname = "two"\nhost = "db.internal"').warnings
+    assert warning == "backends two and one are one server: db.internal:5432"
+
+
+def test_replicas_alone_are_a_warning() -> None:
+    text = MINIMAL.replace('host = "db.internal"', 'host = "db.internal"\nrole = "replica"')
+    (warning,) = config.loads(text, {}).warnings
+    assert "every backend is a replica" in warning
+
+
+def test_addresses_that_let_nobody_in_are_a_warning() -> None:
+    text = BACKEND + '[proxy]\nlisten_address = ["0.0.0.0:5432", "127.0.0.1:1"]'
+    (warning,) = config.loads(text, {}, trust_loopback=True).warnings
+    assert warning == "nobody but this machine is let in at 0.0.0.0:5432: there are no [[auth.users]]"
