@@ -90,7 +90,7 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
     "backends.instances.port": PORT,
     "backends.instances.role": (['"primary"', '"replica"', '"auto"'], ['"master"', "true"]),
     "backends.instances.priority": (["0", "1000000"], ["-1", "1000001", "1.5", '"high"']),
-    "backends.instances.weight": (["0.1", "1", "1000"], ["-0.1", "1000.1", '"1"', "nan", "inf", "true"]),
+    "backends.instances.weight": (["0.1", "1", "1000"], ["0", "-0.1", "1000.1", '"1"', "nan", "inf", "true"]),
     "backends.instances.zone": NAME,
     "backends.instances.region": NAME,
     "backends.instances.allowed_query_types": (

@@ -1,7 +1,7 @@
 import pytest
 
 from seawall.app import config
-from tests.app.minimal import BACKEND, MINIMAL, USER, load, problem, refusal
+from tests.app.minimal import BACKEND, USER, load, problem, refusal
 
 MD5 = "md5" + "0" * 32
 SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
@@ -49,11 +49,6 @@ SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
         ('[auth]\nstats_users = ["zoe"]', "auth.stats_users", "add an [[auth.users]] table"),
         ('[[auth.users]]\nname = "eve"', "auth.users[eve].password", "password_file"),
         (f'[[auth.users]]\nname = "eve"\npassword = "{MD5}"', "auth.users[eve].password", '"md5"'),
-        (
-            f'[auth]\nmethod = "md5"\n[[auth.users]]\nname = "eve"\npassword = "{SCRAM}"',
-            "auth.users[eve].password",
-            '"scram-sha-256"',
-        ),
         ('[[auth.users]]\nname = "bob"\npassword = "x"', "auth.users[bob].name", "rename"),
         (
             '[[auth.users]]\nname = "eve"\npassword = "x"\nserver_password = "y"\nserver_password_file = "z"',
@@ -82,6 +77,7 @@ def test_what_does_not_go_together_is_told(text: str, key: str, hint: str, tmp_p
         '[auth]\ntrust_loopback = true\nadmin_users = ["anybody"]\n[[auth.users]]\nname = "eve"',
         f'[[auth.users]]\nname = "eve"\npassword = "{SCRAM}"',
         f'[auth]\nmethod = "md5"\n[[auth.users]]\nname = "eve"\npassword = "{MD5}"',
+        f'[auth]\nmethod = "md5"\n[[auth.users]]\nname = "eve"\npassword = "{SCRAM}"',
         f'[auth]\nmethod = "password"\n[[auth.users]]\nname = "eve"\npassword = "{MD5}"',
         '[[databases]]\nname = "a"\nserver_user = "u"',
         "[circuit_breaker]\nlatency_threshold_p99_ms = 500",
@@ -92,9 +88,11 @@ def test_what_goes_together_is_not(text: str) -> None:
     assert load(text).warnings == ()
 
 
-def test_servers_without_any_weight_are_told() -> None:
-    error = refusal(BACKEND + "weight = 0\n" + USER)
+@pytest.mark.parametrize("line", ['role = "replica"', 'allowed_query_types = ["SELECT"]'])
+def test_some_server_has_to_take_everything(line: str) -> None:
+    error = refusal(f"{BACKEND}{line}\n{USER}")
     assert [item.key for item in error.problems] == ["backends.instances"]
+    assert config.loads(f"{BACKEND}{line}\n{BACKEND.replace('one', 'two')}{USER}", {}).settings.backends
 
 
 def test_a_section_with_a_mistake_is_not_compared() -> None:
@@ -105,12 +103,6 @@ def test_a_section_with_a_mistake_is_not_compared() -> None:
 def test_one_server_under_two_names_is_a_warning() -> None:
     (warning,) = load('[[backends.instances]]\nname = "two"\nhost = "db.internal"').warnings
     assert warning == "backends two and one are one server: db.internal:5432"
-
-
-def test_replicas_alone_are_a_warning() -> None:
-    text = MINIMAL.replace('host = "db.internal"', 'host = "db.internal"\nrole = "replica"')
-    (warning,) = config.loads(text, {}).warnings
-    assert "every backend is a replica" in warning
 
 
 def test_addresses_that_let_nobody_in_are_a_warning() -> None:

@@ -27,7 +27,6 @@ Complaint: TypeAlias = tuple[Place, object, str, str]
 Rule: TypeAlias = Callable[[Document], Iterator[Complaint]]
 
 _MD5: Final = re.compile(r"md5[0-9a-f]{32}")
-_SCRAM: Final = re.compile(r"SCRAM-SHA-256\$[0-9]+:[^$:]+\$[^$:]+:[^$:]+")
 
 
 def complaints(document: Document, broken: frozenset[str]) -> list[Complaint]:
@@ -63,9 +62,9 @@ def _backends(document: Document) -> Iterator[Complaint]:
         fix = "write name and host of a server there, or give --backend HOST:PORT"
         yield ("backends", "instances"), NOTHING, "at least one [[backends.instances]] table", fix
     yield from _repeated(("backends", "instances"), [item.name for item in instances])
-    if instances and not any(item.weight for item in instances):
-        place = ("backends", "instances")
-        yield place, Words("weight 0 everywhere"), "a server with a weight above 0", "raise a weight"
+    if instances and all(item.role == Role.REPLICA.value or item.allowed_query_types for item in instances):
+        fix = "reads are not routed apart in this release: give one neither allowed_query_types nor that role"
+        yield ("backends", "instances"), Words("replicas alone"), "a server for all kinds of queries", fix
 
 
 def _databases(document: Document) -> Iterator[Complaint]:
@@ -119,8 +118,6 @@ def verifier_problem(secret: Secret | None, method: str) -> tuple[str, str] | No
     if method == AuthMethod.SCRAM.value and _MD5.fullmatch(text):
         fix = 'store it as SCRAM-SHA-256 or plain, or write auth.method = "md5"'
         return "a plain password or a SCRAM-SHA-256 verifier", fix
-    if method == AuthMethod.MD5.value and _SCRAM.fullmatch(text):
-        return "a plain password or an md5 verifier", 'write auth.method = "scram-sha-256"'
     return None
 
 
@@ -210,5 +207,3 @@ def _odd_backends(document: Document) -> Iterator[str]:
         first = seen.setdefault((item.host, item.port), item.name)
         if first != item.name:
             yield f"backends {first} and {item.name} are one server: {item.host}:{item.port}"
-    if all(item.role == Role.REPLICA.value for item in instances):
-        yield "every backend is a replica: nothing can be written through this proxy"

@@ -329,9 +329,9 @@ class BackendSection(Section):
     priority: Annotated[int, whole(0, 1_000_000, "Servers of the highest priority are used first.")] = (
         _BACKEND.priority
     )
-    weight: Annotated[float, number(0.0, 1_000.0, "Its share of the traffic among equals; 0 is none.")] = (
-        _BACKEND.weight
-    )
+    weight: Annotated[
+        float, number(0.0, 1_000.0, "Its share of the connections among equals.", open_low=True)
+    ] = _BACKEND.weight
     zone: Annotated[str | None, _name("Availability zone.")] = None
     region: Annotated[str | None, _name("Region.")] = None
     allowed_query_types: Annotated[
