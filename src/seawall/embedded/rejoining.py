@@ -90,7 +90,7 @@ def wait_streaming(node: Node, leader: Node, timeout_s: float = FOLLOW_TIMEOUT_S
 
 
 def gather(nodes: Sequence[Node], leader: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Wait for running replicas to follow a new leader; the names of those that do, and of those that can't."""
+    """Wait for running replicas to follow a new leader; the names of those that do and those that can't."""
     following: list[str] = []
     stranded: list[str] = []
     for node in nodes:
