@@ -18,7 +18,13 @@ from typer.core import TyperGroup
 import seawall
 from seawall.cli import exits
 
-VERBS: Final = {"demo": "seawall.cli.demo", "explain": "seawall.cli.explain"}
+VERBS: Final = {
+    "cluster": "seawall.cli.cluster",
+    "demo": "seawall.cli.demo",
+    "explain": "seawall.cli.explain",
+    "proxy": "seawall.cli.proxy",
+    "up": "seawall.cli.up",
+}
 """Where each verb lives; its module has a ``command``, which is a Typer application of one command."""
 
 COMPILED_SUFFIXES: Final = (".so", ".pyd")

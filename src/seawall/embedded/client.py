@@ -88,6 +88,8 @@ class Connection:
             raise DatabaseUnavailable(self._name, reason) from None
         except OSError as error:
             raise DatabaseUnavailable(self._name, error.strerror or str(error)) from error
+        except messages.ProtocolViolation as error:
+            raise DatabaseUnavailable(self._name, f"what answers is no PostgreSQL: {error}") from error
 
     def _answer(self, give_up: float) -> list[Row]:
         rows: list[Row] = []

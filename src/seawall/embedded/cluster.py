@@ -23,10 +23,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import quote
 
 from seawall.embedded import building, places, ports, rejoining
 from seawall.embedded import status as statuses
 from seawall.embedded.accounts import Account, server_account
+from seawall.embedded.configuration import SUPERUSER
 from seawall.embedded.directories import Lock, write_file
 from seawall.embedded.engines import Engine, find_engine, usable_by
 from seawall.embedded.errors import ClusterError, PortTaken
@@ -195,6 +197,17 @@ class Cluster:
     def nodes(self) -> list[Node]:
         """The servers, in the order they were added."""
         return list(self._nodes.values())
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether a commit waits until one replica has it on disk."""
+        return self._state.synchronous
+
+    def dsn(self, database: str = "postgres", user: str = SUPERUSER) -> str:
+        """A URL that names all nodes, with which libpq and asyncpg find the one that accepts writes."""
+        hosts = ",".join(f"{node.host}:{node.port}" for node in self.nodes)
+        login, name = quote(user, safe=""), quote(database, safe="")
+        return f"postgresql://{login}@{hosts}/{name}?target_session_attrs=read-write"
 
     def node(self, name: str) -> Node:
         """One server; ``UsageError`` if there is none of that name."""

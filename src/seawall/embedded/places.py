@@ -30,6 +30,7 @@ __all__ = [
     "claim",
     "default_directory",
     "engine_of",
+    "holds_cluster",
     "last_timeline",
     "read_state",
     "remove",
@@ -115,6 +116,14 @@ def read_state(home: Path) -> ClusterState:
     if not state.complete:
         raise UsageError(f"the cluster in {home} was never finished: create() it anew")
     return state
+
+
+def holds_cluster(home: Path) -> bool:
+    """Whether there is a finished cluster in a directory; ``PolicyError`` if its state file is damaged."""
+    try:
+        return _load(home).complete
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _check_ours(home: Path) -> None:
