@@ -222,7 +222,7 @@ def _cluster(reader: _Reader, value: object) -> ClusterState | None:
         complete=reader.truth(table, "", "complete"),
         owner=_owner(reader, table.get("owner")),
     )
-    if state.complete and not state.nodes:
+    if state.complete and table.get("nodes") == []:
         reader.complain("nodes", [], "at least one node")
     return state
 

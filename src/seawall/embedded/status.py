@@ -7,6 +7,7 @@ System".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,8 @@ SELECT pg_is_in_recovery(),
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
 """
+
+LSN: Final = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 FOLLOWERS: Final = "SELECT application_name, sync_state FROM pg_stat_replication WHERE state = 'streaming'"
 
@@ -81,12 +84,8 @@ def lsn_bytes(text: str) -> int:
     Raises:
         UnitError: It is none.
     """
-    high, slash, low = text.partition("/")
-    try:
-        if slash and 0 < len(high) <= 8 and 0 < len(low) <= 8 and (high + low).isalnum():
-            return (int(high, 16) << 32) + int(low, 16)
-    except ValueError:
-        pass
+    if found := LSN.fullmatch(text):
+        return (int(found[1], 16) << 32) + int(found[2], 16)
     raise UnitError(text, "a log sequence number: two hexadecimal numbers", "write it as in 16/B374D848")
 
 
