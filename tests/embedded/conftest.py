@@ -1,5 +1,5 @@
 """The same servers as the integration tests have."""
 
-from tests.embedded.servers import cluster, engine, server
+from tests.embedded.servers import cluster, engine, place, server
 
-__all__ = ["cluster", "engine", "server"]
+__all__ = ["cluster", "engine", "place", "server"]

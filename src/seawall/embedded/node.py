@@ -250,8 +250,9 @@ class Node:
             with suppress(DatabaseUnavailable, StatementFailed):
                 self.execute("SELECT 1", timeout_s=min(PROBE_TIMEOUT_S, timeout_s))
                 return
-            log = self.log_tail()
-            if not self.is_running:
+            running = self.is_running
+            log = self.log_tail()  # after that look, so that a dead server's last words are in it
+            if not running:
                 kind = PortTaken if "Address already in use" in log else ClusterError
                 raise kind(self.name, f"the server is not running\n{log}")
             if time.monotonic() >= give_up:
