@@ -88,6 +88,7 @@ def test_every_part_of_the_settings_can_be_written() -> None:
     [timeouts]
     connect = "1s"
     login = "2s"
+    unavailable = "10ms"
     query = "3s"
     idle_in_transaction = "4s"
     transaction = "5s"
@@ -163,6 +164,7 @@ def test_every_part_of_the_settings_can_be_written() -> None:
     assert settings.timeouts == Timeouts(
         connect_s=1.0,
         login_s=2.0,
+        unavailable_s=0.01,
         query_s=3.0,
         idle_in_transaction_s=4.0,
         transaction_s=5.0,

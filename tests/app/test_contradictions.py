@@ -1,10 +1,11 @@
 import pytest
 
 from seawall.app import config
+from seawall.wire.pgwire.passwords import scram_secret
 from tests.app.minimal import BACKEND, USER, load, problem, refusal
 
 MD5 = "md5" + "0" * 32
-SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
+SCRAM = scram_secret("hunter2", b"s" * 16)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,11 @@ SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
         ('[auth]\nstats_users = ["zoe"]', "auth.stats_users", "add an [[auth.users]] table"),
         ('[[auth.users]]\nname = "eve"', "auth.users[eve].password", "password_file"),
         (f'[[auth.users]]\nname = "eve"\npassword = "{MD5}"', "auth.users[eve].password", '"md5"'),
+        (
+            f'[[auth.users]]\nname = "eve"\npassword = "{SCRAM[:-5]}"',
+            "auth.users[eve].password",
+            "copy all of it",
+        ),
         ('[[auth.users]]\nname = "bob"\npassword = "x"', "auth.users[bob].name", "rename"),
         (
             '[[auth.users]]\nname = "eve"\npassword = "x"\nserver_password = "y"\nserver_password_file = "z"',

@@ -23,11 +23,9 @@ from seawall.app.secrets import Secret, SecretFileError, read_file
 from seawall.kernel.errors import Problem
 from seawall.proxy.settings import ProxySettings
 
-__all__ = ["CONFIG_VARIABLES", "FILE_MAX_BYTES", "ConfigError", "Loaded", "Overrides", "load", "loads"]
+__all__ = ["FILE_MAX_BYTES", "ConfigError", "Loaded", "Overrides", "load", "loads"]
 
 FILE_MAX_BYTES: Final = 4 * 1024 * 1024
-CONFIG_VARIABLES: Final = ("SEAWALL_CONFIG", "HELIOS_CONFIG")
-"""Where the file is, if the command line doesn't say; the first that is set counts."""
 LOG_LEVEL_VARIABLES: Final = ("SEAWALL_LOG_LEVEL", "HELIOS_LOG_LEVEL")
 """They overrule ``observability.log_level``."""
 LOG_LEVELS: Final = {
@@ -86,7 +84,8 @@ def load(
     """Read a configuration file.
 
     Args:
-        path: the file; ``None``: the one that :data:`CONFIG_VARIABLES` name. At most 4 MiB, UTF-8.
+        path: the file, at most 4 MiB, UTF-8; ``None``: the one that ``$SEAWALL_CONFIG`` or ``$HELIOS_CONFIG``
+            names.
         env: the variables; also of ``${NAME}`` in the file.
         trust_loopback: let in whoever connects from this machine, whatever the file says.
         overrides: what else the command line puts over it; with backends there, no file is needed.
@@ -95,10 +94,10 @@ def load(
         ConfigError: naming every mistake, or what is wrong with the file itself.
     """
     overrides = overrides or Overrides()
-    chosen = path or next((env[name] for name in CONFIG_VARIABLES if env.get(name)), None)
+    chosen = path or environment.config_file(env)
     if chosen is None:
         if not overrides.backends:
-            fix = f"give --config FILE or --backend HOST:PORT, or set {CONFIG_VARIABLES[0]}"
+            fix = f"give --config FILE or --backend HOST:PORT, or set {environment.CONFIG_VARIABLES[0]}"
             raise ConfigError(
                 [Problem("--config", Words("nothing"), "a configuration file", fix)], "configuration"
             )

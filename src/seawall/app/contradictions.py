@@ -7,7 +7,6 @@ is told a consequence of it. A rule gives problems, which refuse the file, or wa
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
@@ -17,16 +16,16 @@ from seawall.app.environment import Place
 from seawall.app.problems import HIDDEN, NOTHING, Words
 from seawall.app.secrets import Secret
 from seawall.app.sections import UserSection
+from seawall.kernel.errors import ValidationError
 from seawall.kernel.units import format_duration
 from seawall.proxy.settings import AuthMethod, Role
+from seawall.wire.pgwire.passwords import Md5Secret, parse_secret
 
 __all__ = ["Complaint", "complaints", "warnings"]
 
 Complaint: TypeAlias = tuple[Place, object, str, str]
 """Where, the value to show, what is allowed, and the fix."""
 Rule: TypeAlias = Callable[[Document], Iterator[Complaint]]
-
-_MD5: Final = re.compile(r"md5[0-9a-f]{32}")
 
 
 def complaints(document: Document, broken: frozenset[str]) -> list[Complaint]:
@@ -114,8 +113,13 @@ def _user(user: UserSection, place: Place, method: str, *, anybody: bool) -> Ite
 
 def verifier_problem(secret: Secret | None, method: str) -> tuple[str, str] | None:
     """What is allowed, and the fix, if ``method`` can't check a password against this kind of verifier."""
-    text = "" if secret is None else secret.reveal()
-    if method == AuthMethod.SCRAM.value and _MD5.fullmatch(text):
+    if not secret:
+        return None
+    try:
+        kind = parse_secret(secret.reveal())
+    except ValidationError:
+        return "a plain password or a whole verifier", "copy all of it from pg_authid"
+    if method == AuthMethod.SCRAM.value and isinstance(kind, Md5Secret):
         fix = 'store it as SCRAM-SHA-256 or plain, or write auth.method = "md5"'
         return "a plain password or a SCRAM-SHA-256 verifier", fix
     return None

@@ -11,7 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["DEPTH_MAX", "Expanded", "FromEnvironment", "Place", "expand"]
+__all__ = ["CONFIG_VARIABLES", "DEPTH_MAX", "Expanded", "FromEnvironment", "Place", "config_file", "expand"]
+
+CONFIG_VARIABLES: Final = ("SEAWALL_CONFIG", "HELIOS_CONFIG")
+"""Where the file is, if the command line doesn't say; the first that is set counts."""
 
 DEPTH_MAX: Final = 8
 """No section is nested deeper than half of this; what is deeper is refused as unknown, and not looked at."""
@@ -42,6 +45,11 @@ class Expanded:
         self.document: dict[str, object] = {}
         self.unset: dict[Place, tuple[str, ...]] = {}
         self.malformed: list[Place] = []
+
+
+def config_file(env: Mapping[str, str]) -> str | None:
+    """The file that the environment names, if it names one."""
+    return next((env[name] for name in CONFIG_VARIABLES if env.get(name)), None)
 
 
 def expand(document: Mapping[str, object], env: Mapping[str, str]) -> Expanded:

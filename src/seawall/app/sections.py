@@ -42,12 +42,12 @@ from seawall.proxy.settings import (
     Role,
     Timeouts,
 )
+from seawall.proxy.shared import WORKERS_MAX
 
 BACKENDS_MAX: Final = 4_096
 USERS_MAX: Final = 100_000
 DATABASES_MAX: Final = 10_000
 CONNECTIONS_MAX: Final = 1_000_000
-WORKERS_MAX: Final = 1_024
 NAME_MAX_BYTES: Final = 63
 """PostgreSQL's NAMEDATALEN less its zero byte: a longer name is another one on the server."""
 
@@ -265,6 +265,9 @@ class TimeoutsSection(Section):
     login: Annotated[float, span(0.001, 3_600.0, "A client that has not logged in by then is cut.")] = (
         _TIMEOUTS.login_s
     )
+    unavailable: Annotated[
+        float, span(0.0, DAY_S, "Clients wait this long for a server that can't be reached.")
+    ] = _TIMEOUTS.unavailable_s
     query: Annotated[float, span(0.0, YEAR_S, "One query; it is cancelled after that.")] = _TIMEOUTS.query_s
     idle_in_transaction: Annotated[
         float, span(0.0, YEAR_S, "A transaction in which the client does nothing.")

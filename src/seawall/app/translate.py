@@ -176,6 +176,7 @@ def _timeouts(timeouts: TimeoutsSection) -> Timeouts:
     return Timeouts(
         connect_s=timeouts.connect,
         login_s=timeouts.login,
+        unavailable_s=timeouts.unavailable,
         query_s=timeouts.query,
         idle_in_transaction_s=timeouts.idle_in_transaction,
         transaction_s=timeouts.transaction,

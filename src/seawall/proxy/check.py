@@ -332,8 +332,8 @@ def _about_connections(facts: Facts, wanted: tuple[int, bool]) -> Finding:
 def _about_clock(facts: Facts) -> Finding:
     offset = abs(facts.clock_offset_s)
     error = format_duration(facts.clock_error_s, 2)
-    side = "ahead" if facts.clock_offset_s > 0 else "behind"
-    text = f"{format_duration(offset, 2)} {side} of this machine's, give or take {error}"
+    side = "ahead of" if facts.clock_offset_s > 0 else "behind"
+    text = f"{format_duration(offset, 2)} {side} this machine's, give or take {error}"
     if offset - facts.clock_error_s > CLOCK_TOLERANCE_S:
         return Finding("clock", Verdict.WARNING, f"{text}: set one of them by NTP")
     return Finding("clock", Verdict.OK, text)

@@ -131,7 +131,10 @@ def _look_at(plan: Plan, timeout_s: float) -> Seen:
 
 def _try(targets: list[Target], login: Login, timeout_s: float, *, ask: bool) -> tuple[Outcome, Facts | str]:
     """One login, and the questions with it; what is wrong with the answers is a text."""
-    secret = parse_secret(login.secret) if login.secret else None
+    try:
+        secret = parse_secret(login.secret) if login.secret else None
+    except SeawallError as error:
+        return Outcome(login, _said(error), skipped=True), ""
     password = secret.password.decode() if isinstance(secret, PlainSecret) else secret
     if password is not None and not isinstance(password, str | Md5Secret):
         text = "its SCRAM verifier can't log in by itself; write server_password to have it checked"

@@ -1,0 +1,58 @@
+"""Nothing that the data plane can be told is left without a key, and no key that acts without a setting."""
+
+from dataclasses import fields
+
+import pytest
+
+from seawall.app import sections
+from seawall.proxy import settings
+
+RENAMED = {
+    "secret": "password",
+    "server_secret": "server_password",
+    "users": "users",
+    "trust_loopback": "trust_loopback",
+}
+NOT_WRITTEN = {"extra"}
+"""Filled from keys that the data plane doesn't know."""
+
+
+def names(record: type) -> set[str]:
+    """The fields of a record as the file would call them."""
+    found = {field.name.removesuffix("_s") for field in fields(record)} - NOT_WRITTEN
+    return {RENAMED.get(name, name) for name in found}
+
+
+@pytest.mark.parametrize(
+    ("record", "section"),
+    [
+        (settings.Backend, sections.BackendSection),
+        (settings.User, sections.UserSection),
+        (settings.Database, sections.DatabaseSection),
+        (settings.Pooling, sections.PoolSection),
+        (settings.Timeouts, sections.TimeoutsSection),
+        (settings.PreAuthentication, sections.LimitsSection),
+        (settings.Auth, sections.AuthSection),
+    ],
+)
+def test_every_setting_has_its_key(record: type, section: type[sections.Section]) -> None:
+    acting = {name for name, key in section.declarations().items() if key.acts or name in names(record)}
+    tables = {"users"} if section is sections.AuthSection else set()
+    assert {name for name in acting | tables if not name.endswith("_file")} == names(record)
+
+
+def test_every_setting_of_the_whole_has_its_place() -> None:
+    places = {
+        "backends": "[[backends.instances]]",
+        "listen": "proxy.listen_address",
+        "workers": "proxy.workers",
+        "databases": "[[databases]]",
+        "pooling": "[pool]",
+        "timeouts": "[timeouts]",
+        "limits": "[limits]",
+        "auth": "[auth]",
+        "admin_database": "proxy.admin_database",
+        "runtime_directory": "proxy.runtime_directory",
+        "extra": "the sections that nothing acts on",
+    }
+    assert {field.name for field in fields(settings.ProxySettings)} == set(places)
