@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-PASSED, FAILED, SKIPPED, EXPECTED, MISSING = "passed", "failed", "skipped", "failed as expected", "missing"
+PASSED, FAILED, SKIPPED, EXPECTED = "passed", "failed", "skipped", "failed as expected"
+UNSTEADY = "failed, then passed"
+MISSING = "missing"
 WORST_FIRST = (FAILED, PASSED, EXPECTED, SKIPPED)
 """A test that passed and whose teardown failed is in the report twice: the first of these counts."""
 
@@ -96,6 +98,14 @@ def _checked(document: object, name: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in document.items()}
 
 
+def with_second_run(first: Outcomes, second: Outcomes) -> dict[str, str]:
+    """Return the first run's outcomes, where what failed and passed when run again is called unsteady."""
+    return {
+        name: UNSTEADY if outcome == FAILED and second.get(name) == PASSED else outcome
+        for name, outcome in first.items()
+    }
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two runs of one suite."""
@@ -112,6 +122,10 @@ class Comparison:
         ) + sorted(
             name for name, outcome in self.through.items() if outcome == FAILED and name not in self.direct
         )
+
+    def unsteady(self) -> list[str]:
+        """Return the tests that failed through the proxy the first time only."""
+        return sorted(name for name, outcome in self.through.items() if outcome == UNSTEADY)
 
     def same_counts(self) -> bool:
         """Whether both runs have as many tests of each outcome."""
