@@ -495,7 +495,7 @@ def test_what_is_no_toml_is_told(text: str) -> None:
 
 
 def test_deep_tables_are_refused_and_do_no_harm() -> None:
-    assert refusal("a" + ".a" * 5000 + ' = "${X}"\n' + MINIMAL).problems[0].key == "a"
+    assert refusal("a" + ".a" * 1500 + ' = "${X}"\n' + MINIMAL).problems[0].key == "a"
 
 
 def test_users_of_a_trusting_proxy_need_no_password() -> None:

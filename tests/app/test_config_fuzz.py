@@ -4,15 +4,22 @@ import json
 import re
 import string
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seawall.app import config
 from seawall.app.document import Entry, entries
 from tests.app.minimal import MINIMAL
+from tests.app.ranges import RANGES
 
 ENTRIES = list(entries())
 SECRET = "hunter2-never-shown"
+CONTRADICTING = {
+    *("proxy.unix_directory", "auth.admin_users", "auth.stats_users", "pool.min_size"),
+    *("limits.connections_per_address", "health_checks.timeout"),
+    *("circuit_breaker.latency_threshold_p99_ms", "circuit_breaker.metrics_bucket_size"),
+}
+"""Keys of plain tables that are compared with others."""
 ENV = {"SET": "5", "EMPTY": "", "SECRET": SECRET}
 
 texts = st.one_of(
@@ -42,9 +49,9 @@ names = st.sampled_from(sorted({part for entry in ENTRIES for part in entry.path
 trees = st.recursive(
     values,
     lambda inner: st.dictionaries(names, inner, max_size=6) | st.lists(inner, max_size=3),
-    max_leaves=25,
+    max_leaves=10,
 )
-documents = st.dictionaries(names, trees, max_size=8)
+documents = st.dictionaries(names, trees, max_size=4)
 
 
 def toml(value: object) -> str:
@@ -74,6 +81,7 @@ def outcome(text: str) -> config.Loaded | config.ConfigError:
         return error
 
 
+@settings(max_examples=50)
 @given(documents)
 def test_a_tree_is_accepted_or_explained(document: dict[str, object]) -> None:
     found = outcome("\n".join(f"{quoted(key)} = {toml(value)}" for key, value in document.items()))
@@ -101,6 +109,20 @@ def test_any_value_of_any_key_is_accepted_or_blamed_on_that_key(entry: Entry, va
         # Contradictions name one key of the section; nothing outside the section is to blame.
         section = entry.path.partition(".")[0]
         assert {item.key.partition(".")[0].partition("[")[0] for item in found.problems} == {section}
+
+
+GOOD = [(entry, text) for entry in ENTRIES if "[[" not in entry.header for text in RANGES[entry.path][0]]
+
+
+@given(st.lists(st.sampled_from(GOOD), max_size=20, unique_by=lambda pair: pair[0].path))
+def test_keys_that_are_right_by_themselves_can_only_contradict(chosen: list[tuple[Entry, str]]) -> None:
+    tables: dict[str, list[str]] = {}
+    for entry, text in chosen:
+        tables.setdefault(entry.header, []).append(f"{entry.name} = {text}")
+    lines = [line for header, keys in tables.items() for line in [header, *keys]]
+    found = outcome("\n".join(lines) + "\n" + MINIMAL)
+    if isinstance(found, config.ConfigError):
+        assert {problem.key for problem in found.problems} <= CONTRADICTING
 
 
 @given(
