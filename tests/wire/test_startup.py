@@ -52,6 +52,12 @@ def test_a_startup_packet_byte_by_byte() -> None:
     assert reader.rest == b""
 
 
+def test_nothing_at_all_says_nothing() -> None:
+    reader = StartupReader()
+    assert reader.feed(b"") == []
+    assert reader.feed(STARTUP) != []
+
+
 def test_what_follows_the_startup_packet_is_kept() -> None:
     reader = StartupReader()
     reader.feed(STARTUP + messages.query("select 1"))
