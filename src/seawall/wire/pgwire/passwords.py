@@ -26,7 +26,7 @@ DEFAULT_ITERATIONS: Final = 4096
 """PostgreSQL's ``scram_iterations``, and the least that RFC 7677 recommends."""
 
 MAX_ITERATIONS: Final = 1_000_000
-"""More is an attack on our CPU time: OWASP asks for 600 000 rounds of PBKDF2-HMAC-SHA256, PostgreSQL for 4096."""
+"""More is an attack on our CPU: OWASP asks for 600 000 rounds of PBKDF2-HMAC-SHA256, PostgreSQL for 4096."""
 
 SALT_BYTES: Final = 16
 """What PostgreSQL uses for SCRAM."""
@@ -247,7 +247,7 @@ def saslprep(password: bytes) -> bytes:
 
 
 def _mixed_directions(text: str) -> bool:
-    """Whether text breaks RFC 3454 section 6: right-to-left text begins and ends so, with no left-to-right."""
+    """Whether text breaks RFC 3454 section 6: right-to-left text begins and ends so, without the other."""
     if not any(stringprep.in_table_d1(character) for character in text):
         return False
     bounded = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
