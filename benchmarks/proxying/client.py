@@ -47,14 +47,14 @@ def query(sql: str) -> bytes:
 class Client:
     """One logged-in connection."""
 
-    def __init__(self, port: int, database: str, user: str = "postgres") -> None:
+    def __init__(self, port: int, database: str, *, user: str = "postgres", host: str = "127.0.0.1") -> None:
         """Connect and log in.
 
         Raises:
             RefusedError: The login was refused.
             OSError: Nobody answers.
         """
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LOGIN_TIMEOUT_S)
+        self.socket = socket.create_connection((host, port), timeout=LOGIN_TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray(READ_BYTES)
         try:

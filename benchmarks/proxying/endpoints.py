@@ -173,7 +173,7 @@ def seawall(
             f'[pool]\nmode = "{mode}"\nsize = {size}\nmax_client_connections = {MAX_CLIENTS}\n\n'
             f'[[backends.instances]]\nname = "pg1"\nhost = "127.0.0.1"\nport = {server_port}\n'
         )
-        command = [sys.executable, "-m", "seawall.cli.main", "proxy"]
+        command = [sys.executable, "-c", "from seawall.cli.main import main; main()", "proxy"]
         command += ["--config", str(settings), "--trust-loopback"]
         path = {"PYTHONPATH": str(used.path), "PYTHONDONTWRITEBYTECODE": "1"}
         yield from _running(f"Seawall, {used.name}", port, [command], folder, database, {}, path)

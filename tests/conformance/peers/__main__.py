@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import COULD_NOT_RUN, harness
-from benchmarks.proxying import endpoints
+from benchmarks.proxying import endpoints, processes
 from benchmarks.proxying.client import RefusedError
 from benchmarks.proxying.cluster import NoServerError
 from tests.conformance.peers import arena, programs, reasons, suites
@@ -29,6 +29,8 @@ SESSION_SIZE = 100
 
 UNSTEADY = 5
 """Tests that may fail at first and pass when run again; more are no accident."""
+TRAFFIC_S = 0.02
+"""CPU seconds that the smallest suite costs any proxy; less means that it connected to something else."""
 SMALL = 4
 """Server connections for the programs, which open 20 connections at once."""
 
@@ -100,14 +102,21 @@ def visit(name: str, suite: Suite, place: Arena, mode: str, folder: Path) -> Com
         place.fresh(database, plain=suite.plain)
         if name == "django":
             place.fresh(f"{database}_other", plain=True)
-        started = time.monotonic()
+        started, before = time.monotonic(), spent(place)
         # The mode is told in both runs: what it rules out for clients is left out of both.
         outcomes = suite.run(
             suites.Visit(address, database, folder, f"{name}-{label}-{mode}-{database}", mode)
         )
         say(f"{name}, {label}: {len(outcomes)} tests in {time.monotonic() - started:.0f} s")
         found.append(outcomes)
+        if label != "direct" and place.pids() and spent(place) - before < TRAFFIC_S:
+            raise SuiteFailedError(f"{name} did not go through {label}, which was idle all the time")
     return Comparison(*found)
+
+
+def spent(place: Arena) -> float:
+    """Return the CPU seconds that the proxy has used so far."""
+    return processes.cpu_s(place.pids())
 
 
 def say(text: str) -> None:

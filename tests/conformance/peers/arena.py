@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -49,6 +49,8 @@ class Arena:
     proxy: Address
     version: str
     through: str
+    pids: Callable[[], tuple[int, ...]]
+    """The proxy's processes; none where it was given or is the server itself."""
     extensions: tuple[str, ...] = field(default=("hstore", "citext"))
 
     def fresh(self, database: str, *, plain: bool = False) -> None:
@@ -71,6 +73,10 @@ class Arena:
                 client.simple(f"CREATE SCHEMA {schema}")
 
 
+def _nobody() -> tuple[int, ...]:
+    return ()
+
+
 @contextmanager
 def arena(
     through: str, *, mode: str, size: int, program: str | None = None, given: tuple[str, str] | None = None
@@ -88,17 +94,22 @@ def arena(
     with ExitStack() as stack:
         if given is not None:
             proxy, server = Address.parse(given[0]), Address.parse(given[1])
+            pids = _nobody
         else:
             running = stack.enter_context(servers.cluster(SERVER_SETTINGS))
             server = Address("127.0.0.1", running.port)
-            port = running.port
+            endpoint = endpoints.Endpoint(DIRECT, running.port)
             if through == PGBOUNCER:
-                start = endpoints.pgbouncer(port, mode=mode, size=size, database=MAINTENANCE, program=program)
-                port = stack.enter_context(start).port
+                start = endpoints.pgbouncer(
+                    running.port, mode=mode, size=size, database=MAINTENANCE, program=program
+                )
+                endpoint = stack.enter_context(start)
             elif through == SEAWALL:
-                start = endpoints.seawall(port, mode=mode, size=size, database=MAINTENANCE)
-                port = stack.enter_context(start).port
+                start = endpoints.seawall(running.port, mode=mode, size=size, database=MAINTENANCE)
+                endpoint = stack.enter_context(start)
+            pids = endpoint.pids
+            port = endpoint.port
             proxy = Address("127.0.0.1", port)
         with Client(server.port, MAINTENANCE, host=server.host) as client:
             version = client.scalar("SHOW server_version")
-        yield Arena(server, proxy, version, through)
+        yield Arena(server, proxy, version, through, pids)
