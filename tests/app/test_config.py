@@ -243,7 +243,9 @@ def test_the_edge_reference_keeps_its_own_keys() -> None:
 
 def test_what_nothing_acts_on_is_told_once_per_table() -> None:
     loaded = config.load(REFERENCE / "helios_circuit_breaker.toml", {}, trust_loopback=True)
-    told = [line.partition("]")[0] + "]" for line in loaded.notices]
+    *tables, idle = loaded.notices
+    assert idle == "analytics-1 gets no queries: reads are not routed apart in this release"
+    told = [line.partition("]")[0] + "]" for line in tables]
     assert told == [
         "[proxy]",
         "[circuit_breaker]",
@@ -253,6 +255,13 @@ def test_what_nothing_acts_on_is_told_once_per_table() -> None:
         "[[backends.instances]",
     ]
     assert load("[pool]\nsize = 3\n[observability]\nlog_level = 'debug'").notices == ()
+
+
+def test_a_key_that_nothing_acts_on_is_told_beside_those_that_do() -> None:
+    (notice,) = load('[[backends.instances]]\nname = "two"\nhost = "h"\nzone = "a"\nregion = "b"').notices
+    assert notice.startswith("[[backends.instances]] zone, region are read and checked; nothing acts on them")
+    (notice,) = load("[timeouts]\ntransaction = '5s'\nquery = '1s'").notices
+    assert notice.startswith("[timeouts] transaction is read and checked; nothing acts on it")
 
 
 def test_an_unset_variable_turns_a_receiver_off_with_a_warning() -> None:

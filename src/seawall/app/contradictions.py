@@ -15,10 +15,10 @@ from seawall.app.document import Document
 from seawall.app.environment import Place
 from seawall.app.problems import HIDDEN, NOTHING, Words
 from seawall.app.secrets import Secret
-from seawall.app.sections import UserSection
+from seawall.app.sections import UserSection, reads_only
 from seawall.kernel.errors import ValidationError
 from seawall.kernel.units import format_duration
-from seawall.proxy.settings import AuthMethod, Role
+from seawall.proxy.settings import AuthMethod
 from seawall.wire.pgwire.passwords import Md5Secret, parse_secret
 
 __all__ = ["Complaint", "complaints", "warnings"]
@@ -61,7 +61,7 @@ def _backends(document: Document) -> Iterator[Complaint]:
         fix = "write name and host of a server there, or give --backend HOST:PORT"
         yield ("backends", "instances"), NOTHING, "at least one [[backends.instances]] table", fix
     yield from _repeated(("backends", "instances"), [item.name for item in instances])
-    if instances and all(item.role == Role.REPLICA.value or item.allowed_query_types for item in instances):
+    if instances and all(reads_only(item) for item in instances):
         fix = "reads are not routed apart in this release: give one neither allowed_query_types nor that role"
         yield ("backends", "instances"), Words("replicas alone"), "a server for all kinds of queries", fix
 

@@ -95,8 +95,8 @@ def _pool_mode(meaning: str) -> Key:
     return choice(meaning, *(mode.value for mode in PoolMode))
 
 
-def _limit(high: int, meaning: str) -> Key:
-    return whole(0, high, f"{meaning}; 0 is no limit")
+def _limit(high: int, meaning: str, *, acts: bool = True) -> Key:
+    return whole(0, high, f"{meaning}; 0 is no limit", acts=acts)
 
 
 _POOLING: Final = Pooling()
@@ -170,7 +170,9 @@ class UserSection(Section):
     server_password_file: Annotated[str | None, _path("A file whose only line is that password.")] = None
     pool_mode: Annotated[str | None, _pool_mode("Instead of the database's and the pool's.")] = None
     pool_size: Annotated[int | None, whole(1, CONNECTIONS_MAX, "Instead of the pool's `size`.")] = None
-    max_client_connections: Annotated[int, _limit(CONNECTIONS_MAX, "Connections of clients of this name")] = 0
+    max_client_connections: Annotated[
+        int, _limit(CONNECTIONS_MAX, "Connections of clients of this name", acts=False)
+    ] = 0
 
 
 class AuthSection(Section):
@@ -272,7 +274,9 @@ class TimeoutsSection(Section):
     idle_in_transaction: Annotated[
         float, span(0.0, YEAR_S, "A transaction in which the client does nothing.")
     ] = _TIMEOUTS.idle_in_transaction_s
-    transaction: Annotated[float, span(0.0, YEAR_S, "A whole transaction.")] = _TIMEOUTS.transaction_s
+    transaction: Annotated[float, span(0.0, YEAR_S, "A whole transaction.", acts=False)] = (
+        _TIMEOUTS.transaction_s
+    )
     client_idle: Annotated[float, span(0.0, YEAR_S, "A client that does nothing outside transactions.")] = (
         _TIMEOUTS.client_idle_s
     )
@@ -335,8 +339,8 @@ class BackendSection(Section):
     weight: Annotated[
         float, number(0.0, 1_000.0, "Its share of the connections among equals.", open_low=True)
     ] = _BACKEND.weight
-    zone: Annotated[str | None, _name("Availability zone.")] = None
-    region: Annotated[str | None, _name("Region.")] = None
+    zone: Annotated[str | None, _name("Availability zone.", acts=False)] = None
+    region: Annotated[str | None, _name("Region.", acts=False)] = None
     allowed_query_types: Annotated[
         tuple[str, ...],
         words(
@@ -347,7 +351,7 @@ class BackendSection(Section):
         ),
     ] = _BACKEND.allowed_query_types
     max_connections: Annotated[
-        int, _limit(CONNECTIONS_MAX, "Connections to it over all pools of this proxy")
+        int, _limit(CONNECTIONS_MAX, "Connections to it over all pools of this proxy", acts=False)
     ] = _BACKEND.max_connections
     circuit_breaker_latency_threshold_p95_ms: Annotated[
         float | None,
@@ -363,6 +367,11 @@ class BackendSection(Section):
             acts=False,
         ),
     ] = None
+
+
+def reads_only(backend: BackendSection) -> bool:
+    """Whether a server is kept out of the group that takes every kind of query."""
+    return backend.role == Role.REPLICA.value or bool(backend.allowed_query_types)
 
 
 class BackendsSection(Section):

@@ -15,6 +15,7 @@ from seawall.app.sections import (
     Section,
     TimeoutsSection,
     UserSection,
+    reads_only,
 )
 from seawall.proxy.settings import (
     Auth,
@@ -78,8 +79,17 @@ def notices(document: Document) -> tuple[str, ...]:
         for name in Document.model_fields
         if name in document.model_fields_set and name not in {"databases", "backends"}
     ]
-    tables.append(("[[backends.instances]]", document.backends.instances))
-    return tuple(line for header, rows in tables for line in _notice(header, rows))
+    tables += [
+        ("[[auth.users]]", document.auth.users),
+        ("[[databases]]", document.databases),
+        ("[[backends.instances]]", document.backends.instances),
+    ]
+    lines = [line for header, rows in tables for line in _notice(header, rows)]
+    idle = [item.name for item in document.backends.instances if reads_only(item)]
+    if idle:
+        verb = "gets" if len(idle) == 1 else "get"
+        lines.append(f"{', '.join(idle)} {verb} no queries: reads are not routed apart in this release")
+    return tuple(lines)
 
 
 def _notice(header: str, rows: tuple[Section, ...]) -> Iterator[str]:
@@ -136,7 +146,7 @@ def _database(item: DatabaseSection, place: Place, files: Mapping[Place, Secret]
 
 
 def _backend(item: BackendSection) -> Backend:
-    sleeping = [name for name, key in BackendSection.declarations().items() if not key.acts]
+    overrides = [name for name in BackendSection.declarations() if name.startswith("circuit_breaker_")]
     return Backend(
         name=item.name,
         host=item.host,
@@ -148,7 +158,7 @@ def _backend(item: BackendSection) -> Backend:
         region=item.region or "",
         allowed_query_types=item.allowed_query_types,
         max_connections=item.max_connections,
-        extra={name: value for name in sleeping if (value := getattr(item, name)) is not None},
+        extra={name: value for name in overrides if (value := getattr(item, name)) is not None},
     )
 
 
