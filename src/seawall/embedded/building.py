@@ -44,6 +44,7 @@ __all__ = [
     "initialise",
     "make_node_directory",
     "make_standby",
+    "refused_by_copies",
     "set_password",
     "socket_directory_for",
     "upstream_string",
@@ -51,6 +52,16 @@ __all__ = [
 
 LOCALES: Final = ("C.UTF-8", "C")
 """The first knows letters beyond ASCII and is on nearly every machine; the second is on all."""
+
+
+INITIAL_RESOURCES: Final = {
+    "max_connections": 100,
+    "max_worker_processes": 8,
+    "max_wal_senders": 10,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+}
+"""What ``initdb`` notes in the control file. Source: PostgreSQL documentation, "Hot Standby"."""
 
 
 def make_node_directory(node: Node) -> None:
@@ -101,6 +112,21 @@ def initialise(node: Node) -> None:
         else:
             return
     raise ClusterError(node.name, "initdb knows neither of the locales " + ", ".join(LOCALES))
+
+
+def refused_by_copies(settings: Mapping[str, str]) -> bool:
+    """Whether a replica copied from fresh data would refuse these settings.
+
+    A replica may have no less of certain resources than the control file says its primary has; there
+    ``initdb`` has noted the defaults, and a primary notes what it really has at its first start.
+    """
+    for name, noted in INITIAL_RESOURCES.items():
+        try:
+            if int(settings.get(name, noted)) < noted:
+                return True
+        except ValueError:
+            return True
+    return False
 
 
 def copy_data(source: Node, target: Node) -> None:

@@ -168,6 +168,10 @@ class Cluster:
     def _build(self, replicas: int, password: str) -> None:
         first = self._add_node(None)
         building.initialise(first)
+        if replicas and building.refused_by_copies(self._state.settings):
+            self._configure()
+            self._launch_all([first])
+            first.stop()
         copies = [self._add_node(first.name) for _ in range(replicas)]
         for node in copies:
             building.copy_data(first, node)

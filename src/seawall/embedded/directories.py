@@ -127,14 +127,17 @@ class Lock:
         return f"Lock({str(self.path)!r})"
 
     @contextlib.contextmanager
-    def held(self, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    def held(self, timeout_s: float | None = None) -> Iterator[None]:
         """Hold the lock for the length of a block.
+
+        Args:
+            timeout_s: How long to wait for it, in seconds; ``LOCK_TIMEOUT_S`` if not told.
 
         Raises:
             ServiceUnavailable: Another process held it for all of ``timeout_s``.
             FileNotFoundError: The directory is gone.
         """
-        handle = self._acquire(timeout_s)
+        handle = self._acquire(LOCK_TIMEOUT_S if timeout_s is None else timeout_s)
         try:
             yield
         finally:

@@ -247,9 +247,12 @@ class Node:
         """
         give_up = time.monotonic() + timeout_s
         while True:
-            with suppress(DatabaseUnavailable, StatementFailed):
-                self.execute("SELECT 1", timeout_s=min(PROBE_TIMEOUT_S, timeout_s))
-                return
+            noted = pidfile.read(self.data_directory)
+            # Asked earlier, it would fill its log with refusals, and an error with nothing else.
+            if noted is None or noted.status == "ready":
+                with suppress(DatabaseUnavailable, StatementFailed):
+                    self.execute("SELECT 1", timeout_s=min(PROBE_TIMEOUT_S, timeout_s))
+                    return
             running = self.is_running
             log = self.log_tail()  # after that look, so that a dead server's last words are in it
             if not running:

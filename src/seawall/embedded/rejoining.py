@@ -174,3 +174,6 @@ def _rewind(node: Node, leader: Node) -> None:
         ],
         environment,
     )
+    # The node is consistent once it has replayed past the leader's present insert position, which may be the
+    # start of a page: beyond the last record. An idle leader would let it wait for its next one, up to 15 s.
+    leader.execute("CHECKPOINT")
