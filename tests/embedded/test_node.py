@@ -56,11 +56,12 @@ def state(pid: int) -> str:
     return "" if found is None else found.state
 
 
-def lying_pid_file(node: Node, pid: int) -> None:
+def lying_lock_files(node: Node, pid: int) -> None:
     """What a crash leaves, naming a process that exists."""
     lines = [str(pid), str(node.data_directory), "1700000000", str(node.port), "", "", ""]
-    (node.data_directory / pidfile.NAME).write_text("\n".join(lines))
-    os.chown(node.data_directory / pidfile.NAME, node.account.uid, node.account.gid)
+    for path in (node.data_directory / pidfile.NAME, node.socket_directory / f".s.PGSQL.{node.port}.lock"):
+        path.write_text("\n".join(lines))
+        os.chown(path, node.account.uid, node.account.gid)
 
 
 def plain_start(node: Node) -> str:
@@ -347,8 +348,11 @@ def test_a_zombie_is_cleared(node) -> None:
     node.stop()
     with subprocess.Popen(["true"], **node.account.process_options()) as zombie:
         until(lambda: state(zombie.pid) == "Z")
-        lying_pid_file(node, zombie.pid)
-        assert "already exists" in plain_start(node)
+        lying_lock_files(node, zombie.pid)
+        assert 'postmaster.pid" already exists' in plain_start(node)
+        (node.data_directory / pidfile.NAME).unlink()
+        assert '.lock" already exists' in plain_start(node)
+        lying_lock_files(node, zombie.pid)
         assert node.pid is None
         node.start()
         assert rows(node) == 1
@@ -358,7 +362,7 @@ def test_a_stranger_is_left_alone_and_its_pid_cleared(node) -> None:
     node.stop()
     with subprocess.Popen(["sleep", "60"], **node.account.process_options()) as stranger:
         try:
-            lying_pid_file(node, stranger.pid)
+            lying_lock_files(node, stranger.pid)
             assert "already exists" in plain_start(node)
             assert node.pid is None
             node.start()
@@ -372,7 +376,7 @@ def test_another_server_is_a_stranger_too(node, server) -> None:
     other = server.nodes[0]
     node.stop()
     assert other.pid is not None
-    lying_pid_file(node, other.pid)
+    lying_lock_files(node, other.pid)
     assert node.pid is None
     assert node.kill() == 0
     node.start()
@@ -395,3 +399,5 @@ def test_a_running_node_is_found_without_its_pid_file(node) -> None:
     assert node.pid == pid
     with pytest.raises(ClusterError, match="stop it first"):
         node.clear_remains()
+    node.stop()
+    assert not node.is_running

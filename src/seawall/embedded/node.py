@@ -219,7 +219,7 @@ class Node:
             self.wait_ready(timeout_s)
 
     def clear_remains(self) -> None:
-        """Kill orphaned children and remove a stale ``postmaster.pid``, so that the directory is free.
+        """Kill orphaned children and remove stale lock files, so that the directories are free.
 
         Raises:
             ClusterError: The server runs, or an orphan can't be killed.
@@ -228,6 +228,9 @@ class Node:
             raise ClusterError(self.name, "it runs: stop it first")
         processes.kill(self.data_directory)
         pidfile.forget(self.data_directory)
+        # The socket has a lock file of its own with the same pid: a zombie's would block the next start, too.
+        for path in self.socket_directory.glob(".s.PGSQL.*"):
+            path.unlink(missing_ok=True)
 
     def _open_log(self) -> IO[bytes]:
         if self.log_size() > LOG_BYTES_MAX:
