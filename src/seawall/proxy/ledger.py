@@ -7,19 +7,21 @@ and the answer is exact: it knows of rollbacks and savepoints, of SET LOCAL, of 
 The theory, for one client, whose *baseline* its startup packet asked for, and a server connection:
 
     ========================  ======================================================================
-    ``ledger.settings``       what the client means its session to have: the baseline, changed since
+    ``ledger.current``        what the client means its session to have: the baseline, changed since
     ``server.applied``        what the connection has beyond its own startup; None if that is unknown
-    before a transaction      unless ``applied is settings``: ``apply_batch(applied, settings)``
+    before a transaction      unless ``applied is current``: ``apply_batch(applied, current)``
     text that is suspected    ``ledger.note(scan.custom_names(sql))`` for SETTINGS and UNKNOWN,
                               ``ledger.note(scan.bound_names(body))`` for BOUND_NAME
-    after the transaction     ``asked = ledger.to_ask(flags)``; unless that is 0, send
-                              ``ledger.examine(asked)``, then ``applied = ledger.examined(asked, rows)``;
-                              if the server answers with an error, ``ledger.unanswered()``
+    after the transaction     if there are flags, or ``ledger.moved``: ``asked = ledger.to_ask(flags)``;
+                              unless that is 0, send ``ledger.question(asked)`` (which may be empty);
+                              ``ledger.examined(read_answer(asked, rows))`` is what is applied now, or
+                              None: as before; ``ledger.unanswered()`` if the server answers by an error
+    after DISCARD ALL         ``applied = ledger.discarded()``
     after a pinned client     DISCARD ALL, or close the connection if a pin is in SURVIVES_DISCARD
     ========================  ======================================================================
 
 A setting that the server lists no longer has been reset by the client, and goes back to the *client's*
-startup value: ``settings`` has it, ``applied`` has not, and so the next batch brings it back.
+startup value: ``current`` has it, ``applied`` has not, and so the next batch brings it back.
 
 Questions and batches replace the connection's unnamed prepared statement. What a restricted role doesn't see:
 settings for superusers' eyes (``dynamic_library_path``), once the session has become somebody else. What
@@ -32,7 +34,7 @@ Functions", "System Catalogs" and "System Views".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -41,30 +43,31 @@ from typing import Final
 from seawall.proxy.session_settings import (
     EMPTY,
     TEXT_OID,
-    Batch,
     Settings,
     apply_batch,
     describe_failure,
     fits,
     folded,
     settings_of,
+    startup_settings,
 )
 from seawall.wire.pgwire import messages, scan
 
 __all__ = [
     "EMPTY",
     "SURVIVES_DISCARD",
-    "Batch",
     "Examination",
     "Ledger",
     "Pin",
     "Settings",
     "apply_batch",
     "describe_failure",
-    "examine",
+    "creates_temporary",
     "examine_sql",
+    "question",
     "read_answer",
     "settings_of",
+    "startup_settings",
 ]
 
 CUSTOM_NAMES_MAX: Final = 64
@@ -208,8 +211,8 @@ def examine_sql(asked: int, *, names: bool = False, parameter_privileges: bool =
     return _WITH_SETTINGS + " UNION ALL ".join([settings, _IDENTITY_ROWS, *custom, *parts])
 
 
-def examine(asked: int, names: Iterable[str] = (), server_version: str = "") -> Batch:
-    """The question as messages: an empty query if there is nothing to ask, one ReadyForQuery always.
+def question(asked: int, names: Iterable[str] = (), server_version: str = "") -> bytes:
+    """The question as messages that one ReadyForQuery answers; no bytes if there is nothing to ask.
 
     Args:
         asked: As :func:`examine_sql`.
@@ -224,9 +227,9 @@ def examine(asked: int, names: Iterable[str] = (), server_version: str = "") -> 
         parameter_privileges=major.isdecimal() and int(major) >= _PRIVILEGES_SINCE,
     )
     if not joined:
-        return Batch(messages.query(sql), 1)
+        return messages.query(sql) if sql else b""
     bound = messages.bind("", "", [messages.encode("names", joined)])
-    return Batch(messages.parse("", sql, (TEXT_OID,)) + bound + messages.execute() + messages.sync(), 1)
+    return messages.parse("", sql, (TEXT_OID,)) + bound + messages.execute() + messages.sync()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +237,18 @@ class Examination:
     """What a server said about a session.
 
     Attributes:
+        asked: The flags that the answer speaks of.
         settings: What it has set, names in lower case; ``session_authorization`` is always among them.
         pins: What holds it to its connection.
     """
 
+    asked: int
     settings: dict[str, str] = field(repr=False)
     pins: frozenset[Pin]
 
 
 def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
-    """Read the rows that answer :func:`examine`; add what the flags say that can't be asked for.
+    """Read the rows that answer :func:`question`; add what the flags say that can't be asked for.
 
     Raises:
         ProtocolViolation: A row answers something else.
@@ -263,7 +268,7 @@ def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
         del settings["role"]
     if creates_temporary(settings.get("search_path", "")):
         pins.add(Pin.TEMPORARY_PATH)
-    return Examination(settings, frozenset(pins))
+    return Examination(asked, settings, frozenset(pins))
 
 
 def creates_temporary(search_path: str) -> bool:
@@ -284,29 +289,29 @@ class Ledger:
     """One client's session state.
 
     Args:
-        baseline: What the client's startup packet asked for.
         user: Whom server connections log in as.
-        replication: Whether the client asked for the replication protocol, which pins from the start.
+        baseline: What the client's startup packet asked for.
+        replication: Whether it asked for the replication protocol, which pins from the start.
     """
 
-    __slots__ = ("_deferred", "_moved", "_names", "baseline", "pins", "reported", "settings", "user")
+    __slots__ = ("_deferred", "_moved", "_names", "baseline", "current", "pins", "reported", "user")
 
-    def __init__(self, baseline: Settings = EMPTY, *, user: str, replication: bool = False) -> None:
-        self.baseline: Final = settings_of({folded(name): value for name, value in baseline.items()})
+    def __init__(self, user: str, baseline: Settings = EMPTY, *, replication: bool = False) -> None:
         self.user: Final = user
-        self.settings = self.baseline
+        self.baseline: Final = baseline
+        self.current = baseline
         """What the session is meant to have now."""
         self.pins: frozenset[Pin] = frozenset({Pin.REPLICATION}) if replication else frozenset()
-        if creates_temporary(self.baseline.get("search_path") or ""):
+        if creates_temporary(baseline.get("search_path") or ""):
             self.pins |= {Pin.TEMPORARY_PATH}
         self.reported: dict[str, str] = {}
         """What servers have reported to this client, by ParameterStatus."""
         self._moved: dict[str, str] = {}
-        self._names: dict[str, None] = {name: None for name in self.baseline if "." in name}
+        self._names: dict[str, None] = {name: None for name in baseline if "." in name}
         self._deferred = 0
 
     def __repr__(self) -> str:
-        return f"<Ledger: {', '.join(self.reasons()) or 'portable'}; {self.settings!r}>"
+        return f"<Ledger: {', '.join(self.reasons()) or 'portable'}; {self.current!r}>"
 
     @property
     def portable(self) -> bool:
@@ -336,6 +341,14 @@ class Ledger:
             del self._moved[name]
         return True
 
+    def adopt(self, reported: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Move to a connection that reports this; return what the client has to be told, and now knows."""
+        news = [(name, value) for name, value in reported.items() if self.reported.get(name) != value]
+        for name, value in news:
+            if name in self.reported or len(self.reported) < REPORTED_MAX:
+                self.reported[name] = value
+        return news
+
     def note(self, names: Iterable[str]) -> None:
         """Remember names of custom settings, in lower case, to ask for them from now on."""
         for name in names:
@@ -346,7 +359,7 @@ class Ledger:
                 self._names[name] = None
 
     def to_ask(self, flags: int) -> int:
-        """What of a transaction's suspicions needs an answer now, for :meth:`examine`; 0 is nothing.
+        """What of a transaction's suspicions needs an answer now, for :meth:`question`; 0 is nothing.
 
         While a client is pinned, more pins have time until something may have been let go. Settings have not:
         what the client resets goes back to its own startup value, and at once.
@@ -362,35 +375,30 @@ class Ledger:
             else:
                 self._deferred = asked & ~scan.SETTINGS
                 asked &= scan.SETTINGS
-        return asked | (flags & (scan.LASTING | scan.DISCARDED))
+        return asked | (flags & scan.LASTING)
 
-    def examine(self, asked: int, server_version: str = "") -> Batch:
-        """:func:`examine` with the custom settings of this client."""
-        return examine(asked, self._names, server_version or self.reported.get("server_version", ""))
+    def question(self, asked: int) -> bytes:
+        """:func:`question` with the custom settings of this client, for the version its server reports."""
+        return question(asked, self._names, self.reported.get("server_version", ""))
 
-    def examined(self, asked: int, rows: Iterable[list[bytes | None]]) -> Settings:
-        """Take in the answer; return what the connection has applied.
-
-        Raises:
-            ProtocolViolation: As :func:`read_answer`.
-        """
-        answer = read_answer(asked, rows)
-        if asked & scan.DISCARDED:
-            self.discarded()
-        self.pins = frozenset(pin for pin in self.pins if _ASKED_FOR.get(pin, ~asked) & ~asked) | answer.pins
+    def examined(self, examination: Examination) -> Settings | None:
+        """Take in an answer; return what the connection has applied now, ``None`` if that is as before."""
+        asked = examination.asked
+        kept = frozenset(pin for pin in self.pins if _ASKED_FOR.get(pin, ~asked) & ~asked)
+        self.pins = kept | examination.pins
         self._deferred &= ~asked
         if not asked & scan.SETTINGS:
-            return self.settings
+            return None
         self._moved.clear()
-        applied = answer.settings
+        applied = dict(examination.settings)
         if applied.get("session_authorization") == self.user:
             del applied["session_authorization"]
         wanted = {**self.baseline, **applied}
         if not fits(wanted.items()):
             # What is meant and what is there stay one object: nothing will be applied.
             self.pins |= {Pin.OVERSIZE}
-            return self.settings
-        self.settings = settings_of(wanted)
+            return None
+        self.current = settings_of(wanted)
         if creates_temporary(wanted.get("search_path", "")):
             self.pins |= {Pin.TEMPORARY_PATH}
         return settings_of(applied)
@@ -403,7 +411,7 @@ class Ledger:
     def discarded(self) -> Settings:
         """After DISCARD ALL back to the client's startup values; return what the connection has applied."""
         self.pins &= SURVIVES_DISCARD
-        self.settings = self.baseline
+        self.current = self.baseline
         self._deferred = 0
         self._moved.clear()
         return EMPTY

@@ -1,11 +1,11 @@
 """What a session has set beyond its server connection: values to compare, and messages to send.
 
 Settings are interned: two that are equal are one object, so ``is`` tells whether a connection is as its next
-client wants it. What else a session may hold is ``ledger``'s business, which makes most settings; the pool
+client wants it. What else a session may hold is ``ledger``'s business, which makes most settings; the worker
 sends the batches. No I/O here.
 
 Source: PostgreSQL documentation, chapters "Server Configuration" (setting parameters), "System Administration
-Functions" (set_config) and "Frontend/Backend Protocol" (pipelining).
+Functions" (set_config) and "Frontend/Backend Protocol" (pipelining; StartupMessage and its ``options``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from seawall.kernel.errors import ValidationError
 from seawall.wire.pgwire import messages
-from seawall.wire.pgwire.sqlstate import INTERNAL_ERROR
+from seawall.wire.pgwire.sqlstate import INTERNAL_ERROR, SYNTAX_ERROR
 
 SETTINGS_MAX: Final = 256
 """Settings that one session may have beyond its server's; a client that wants more keeps its connection."""
@@ -36,9 +36,14 @@ _RESET_ALL: Final = messages.parse("", "RESET ALL") + messages.bind("", "", []) 
 _IDENTITY: Final = ("session_authorization", "role")
 """In the order in which both are given up and taken on: becoming somebody else ends a role."""
 
+_NO_SETTINGS: Final = frozenset({"user", "database", "replication", "options"})
+"""Parameters of a startup packet that are not settings."""
+
+_ESCAPE: Final = "\\"
+
 
 class Settings:
-    """An immutable set of settings; :func:`settings_of` makes it, and makes equal ones one object.
+    """An immutable set of settings, names in lower case; :func:`settings_of` makes equal ones one object.
 
     Values don't show in its ``repr``: custom settings carry tokens and people's names.
     """
@@ -64,7 +69,7 @@ class Settings:
         return f"<Settings: {', '.join(self._values) or 'none'}>"
 
     def get(self, name: str) -> str | None:
-        """The value of a setting, ``None`` if it is not set."""
+        """The value of a setting by its name in lower case, ``None`` if it is not set."""
         return self._values.get(name)
 
     def keys(self) -> Iterable[str]:
@@ -81,12 +86,12 @@ _INTERNED: Final[WeakValueDictionary[tuple[tuple[str, str], ...], Settings]] = W
 
 
 def settings_of(values: Mapping[str, str]) -> Settings:
-    """The one object for these settings; names are taken as they are written.
+    """The one object for these settings.
 
     Raises:
         ValidationError: They are too many or too long, a name is empty, or there is a NUL.
     """
-    pairs = tuple(sorted(values.items()))
+    pairs = tuple(sorted((folded(name), value) for name, value in values.items()))
     found = _INTERNED.get(pairs)
     if found is None:
         _check(pairs)
@@ -118,6 +123,57 @@ def folded(name: str) -> str:
 
 EMPTY: Final = settings_of({})
 """No settings beyond the server connection's own."""
+
+
+def startup_settings(parameters: Mapping[str, str]) -> Settings:
+    """The settings in a startup packet, those in its ``options`` included; a parameter beats an option.
+
+    Raises:
+        ProtocolViolation: An option is none of ``-c name=value`` and ``--name=value``.
+        ValidationError: As :func:`settings_of`.
+    """
+    values = _options(parameters.get("options", ""))
+    for name, value in parameters.items():
+        if name not in _NO_SETTINGS and not name.startswith("_pq_."):
+            values[folded(name)] = value
+    return settings_of(values)
+
+
+def _options(text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    words = iter(_words(text))
+    for word in words:
+        if word.startswith("--"):
+            setting = word[2:]
+        elif word.startswith("-c"):
+            setting = word[2:] or next(words, "")
+        else:
+            setting = ""
+        name, equals, value = setting.partition("=")
+        if not name or not equals:
+            # The value is not shown: it may be secret.
+            raise messages.ProtocolViolation(
+                f"invalid command-line argument for server process: {word.partition('=')[0]}",
+                SYNTAX_ERROR,
+                hint="options may hold -c name=value and --name=value.",
+            )
+        values[folded(name.replace("-", "_"))] = value
+    return values
+
+
+def _words(text: str) -> list[str]:
+    """Split as PostgreSQL's pg_split_opts does: at white space; a backslash makes the next character plain."""
+    words: list[str] = []
+    word: str | None = None
+    characters = iter(text)
+    for character in characters:
+        if character in " \t\n\v\f\r":
+            if word is not None:
+                words.append(word)
+            word = None
+        else:
+            word = (word or "") + (next(characters, "") if character == _ESCAPE else character)
+    return words if word is None else [*words, word]
 
 
 class Batch(NamedTuple):

@@ -54,8 +54,6 @@ DDL_DATABASE: Final = 32768
 """CREATE, DROP or ALTER DATABASE: wants nobody else connected, idle pooled connections included."""
 REPLICATION: Final = 65536
 """A command of the streaming replication protocol."""
-DISCARDED: Final = 131072
-"""DISCARD ALL was carried out; only its tag says so."""
 
 ASKABLE: Final = SETTINGS | TEMPORARY | ADVISORY | LISTEN | PREPARED | CURSOR
 """What a server can be asked about."""
@@ -154,7 +152,7 @@ _TAGS: Final[dict[bytes, int]] = {
     b"PREPARE": PREPARED,
     b"DEALLOCATE": RESET,
     b"DEALLOCATE ALL": RESET,
-    b"DISCARD ALL": SETTINGS | RESET | DISCARDED,
+    b"DISCARD ALL": SETTINGS | RESET,
     b"DISCARD SEQUENCES": RESET,
     b"DISCARD TEMP": RESET,
     b"DECLARE CURSOR": CURSOR,
