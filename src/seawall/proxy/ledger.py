@@ -61,8 +61,8 @@ __all__ = [
     "Pin",
     "Settings",
     "apply_batch",
-    "describe_failure",
     "creates_temporary",
+    "describe_failure",
     "examine_sql",
     "question",
     "read_answer",
@@ -384,8 +384,8 @@ class Ledger:
     def examined(self, examination: Examination) -> Settings | None:
         """Take in an answer; return what the connection has applied now, ``None`` if that is as before."""
         asked = examination.asked
-        kept = frozenset(pin for pin in self.pins if _ASKED_FOR.get(pin, ~asked) & ~asked)
-        self.pins = kept | examination.pins
+        kept = {pin for pin in self.pins if pin not in _ASKED_FOR or _ASKED_FOR[pin] & ~asked}
+        self.pins = examination.pins | kept
         self._deferred &= ~asked
         if not asked & scan.SETTINGS:
             return None

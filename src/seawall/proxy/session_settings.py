@@ -162,7 +162,7 @@ def _options(text: str) -> dict[str, str]:
 
 
 def _words(text: str) -> list[str]:
-    """Split as PostgreSQL's pg_split_opts does: at white space; a backslash makes the next character plain."""
+    """Split as PostgreSQL's pg_split_opts does: at white space; a backslash takes the next character."""
     words: list[str] = []
     word: str | None = None
     characters = iter(text)
