@@ -130,6 +130,8 @@ class Timeouts:
     """TCP connect and login to a server."""
     login_s: float = 15.0
     """A client that has not logged in by then is cut."""
+    unavailable_s: float = 10.0
+    """Clients wait this long for a server that can't be reached, then they are told 57P03."""
     query_s: float = 0.0
     idle_in_transaction_s: float = 0.0
     transaction_s: float = 0.0

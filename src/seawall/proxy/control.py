@@ -1,0 +1,116 @@
+"""How workers talk to each other: a unix socket each, one JSON object per line.
+
+Cancel requests reach whichever worker the kernel picks; the process number in the key says whose client is
+meant. The admin console collects the others' rows the same way. The sockets live in a directory only this
+user may enter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from seawall.proxy.admin import TABLES
+from seawall.proxy.worker import INDEX_BITS, Worker
+
+LINE_LIMIT: Final = 64 * 1024 * 1024
+ASK_TIMEOUT_S: Final = 2.0
+
+Order = dict[str, Any]
+
+
+def socket_path(directory: Path, number: int) -> Path:
+    """Where a worker listens."""
+    return directory / f"worker-{number}.sock"
+
+
+class Siblings:
+    """The other workers, as one of them sees them.
+
+    Args:
+        worker: this one.
+        directory: where the sockets are.
+    """
+
+    def __init__(self, worker: Worker, directory: Path) -> None:
+        self._worker = worker
+        self._directory = directory
+        self.unanswered = 0
+
+    def cancel(self, pid: int, key: bytes) -> None:
+        """Pass a cancel request on to the worker whose client is meant."""
+        number = (pid >> INDEX_BITS) - 1
+        if 0 <= number < self._worker.count and number != self._worker.number:
+            self._worker.start(self._send(number, {"do": "cancel", "pid": pid, "key": key.hex()}))
+
+    def tell(self, order: Order) -> None:
+        """Give all others an order."""
+        for number in range(self._worker.count):
+            if number != self._worker.number:
+                self._worker.start(self._send(number, order))
+
+    async def ask(self, order: Order) -> list[Order]:
+        """Ask all others; who doesn't answer in time is left out and counted."""
+        others = [number for number in range(self._worker.count) if number != self._worker.number]
+        answers = await asyncio.gather(*(self._exchange(number, order) for number in others))
+        return [answer for answer in answers if answer is not None]
+
+    async def _send(self, number: int, order: Order) -> None:
+        await self._exchange(number, order)
+
+    async def _exchange(self, number: int, order: Order) -> Order | None:
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(
+                    str(socket_path(self._directory, number)), limit=LINE_LIMIT
+                )
+                try:
+                    writer.write(json.dumps(order).encode() + b"\n")
+                    line = await reader.readline()
+                finally:
+                    writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
+            answer: Order = json.loads(line)
+        except (OSError, TimeoutError, ValueError):
+            self.unanswered += 1
+            return None
+        return answer
+
+
+class ControlServer:
+    """Answers the other workers and the supervisor.
+
+    Args:
+        worker: whose orders these are.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: a line in, a line out."""
+        try:
+            line = await reader.readline()
+            with contextlib.suppress(ValueError):
+                writer.write(json.dumps(self.obey(json.loads(line))).encode() + b"\n")
+                await writer.drain()
+        except (OSError, asyncio.LimitOverrunError):
+            return
+        finally:
+            writer.close()
+
+    def obey(self, order: Order) -> Order:
+        """Carry out one order."""
+        worker = self._worker
+        if "show" in order and order["show"] in TABLES:
+            return {"rows": TABLES[order["show"]](worker)}
+        if order.get("do") == "cancel":
+            return {"done": worker.cancel(int(order["pid"]), bytes.fromhex(order["key"]))}
+        if order.get("do") == "close_idle":
+            worker.close_idle()
+            return {"done": True}
+        return {"error": "unknown order"}

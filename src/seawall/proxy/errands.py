@@ -1,0 +1,86 @@
+"""What the proxy itself asks a server, on a connection that a client has or has just left.
+
+A ``Batch`` takes the connection's sink for as long as its answers take: the client behind it waits, the
+answers never reach it. Everything up to each ReadyForQuery counts as one answer, also of an
+extended-protocol batch with one Sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from seawall.proxy import server as owed
+from seawall.proxy.server import Note, Server, Sink
+from seawall.wire.pgwire import framing
+from seawall.wire.pgwire.framing import MessageReader
+from seawall.wire.pgwire.messages import ProtocolViolation, parse_data_row
+
+ANSWER_LIMIT: Final = 16 * 1024 * 1024
+"""Longest message in an answer to one of our own questions."""
+ROWS_LIMIT: Final = 100_000
+
+
+class Batch(Sink):
+    """Some messages and their answers.
+
+    Args:
+        server: a connection on which nothing is owed.
+        data: what to send.
+        answers: how many ReadyForQuery it causes.
+        done: called once with this batch when the last one came, or when the connection was lost.
+    """
+
+    __slots__ = ("_done", "_reader", "answers", "error", "gone", "rows", "server")
+
+    def __init__(self, server: Server, data: bytes, answers: int, done: Callable[[Batch], None]) -> None:
+        self.server: Server = server
+        self.answers: int = answers
+        self.rows: list[list[bytes | None]] = []
+        self.error: bytes | None = None
+        self.gone: bool = False
+        self._done: Callable[[Batch], None] = done
+        self._reader: MessageReader = MessageReader(ANSWER_LIMIT)
+        server.sink = self
+        for _ in range(answers):
+            server.pending.append(owed.SIMPLE)
+        server.transport.write(data)
+
+    def deliver(self, data: bytes) -> None:
+        """Collect rows."""
+        try:
+            for kind, body in self._reader.feed(data):
+                if kind == framing.DATA_ROW and len(self.rows) < ROWS_LIMIT:
+                    self.rows.append(parse_data_row(body))
+        except ProtocolViolation:
+            self.server.transport.abort()
+
+    def settled(self, server: Server) -> None:
+        """All answers are there."""
+        self._done(self)
+
+    def parameter(self, server: Server, body: bytes) -> None:
+        """A reported setting changed by our own doing."""
+        server.pool.worker.server_parameter(server, body)
+
+    def refused(self, server: Server, body: bytes) -> None:
+        """Keep the first error."""
+        if self.error is None:
+            self.error = body
+
+    def undone(self, note: Note, *, failed: bool) -> None:
+        """Batches prepare nothing under a name."""
+
+    def resume(self) -> None:
+        """Batches never stall."""
+
+    def forgotten(self) -> None:
+        """Also when the proxy itself says so."""
+
+    def lost(self, server: Server) -> None:
+        """The connection is gone before the last answer."""
+        self.gone = True
+        self._done(self)
+
+    def throttle(self, *, stop: bool) -> None:
+        """Batches are small."""

@@ -1,0 +1,220 @@
+"""Pools: one per user and database; who waits is served in turn, and no pool can starve another.
+
+A pool keeps its idle servers last in, first out, so that what is not needed grows old and is closed. When
+there is none, the client waits and the pool asks for a new connection if its size and the limits above it
+(of the database, of the user, of the backend) allow. Those limits are shared by pools; a place that becomes
+free goes to the pools that wait in turn (round robin), not to the loudest.
+
+It opens no connection itself: ``worker`` does what ``want`` says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from seawall.proxy.client import Client
+from seawall.proxy.server import Note, Server, Sink
+from seawall.proxy.settings import PoolMode
+
+READY, DRAINING = 0, 1
+BURST: Final = 8
+"""Connections a pool has under way at once at most."""
+
+
+class Idle(Sink):
+    """The sink of pooled servers: nearly whatever they say means that they are no longer good."""
+
+    __slots__ = ("pool",)
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool: Pool = pool
+
+    def deliver(self, data: bytes) -> None:
+        """Notices and reports of changed settings; an error is handled in ``refused``."""
+
+    def settled(self, server: Server) -> None:
+        """A ReadyForQuery that nobody asked for: the connection is out of step."""
+        self.pool.discard(server)
+
+    def parameter(self, server: Server, body: bytes) -> None:
+        """A reload of the server's configuration changed a reported setting."""
+        self.pool.worker.server_parameter(server, body)
+
+    def refused(self, server: Server, body: bytes) -> None:
+        """Usually 57P01: the server is being shut down."""
+        self.pool.discard(server)
+
+    def undone(self, note: Note, *, failed: bool) -> None:
+        """Nobody asked for one."""
+
+    def resume(self) -> None:
+        """Nobody waits."""
+
+    def forgotten(self) -> None:
+        """Nobody asked for that."""
+
+    def lost(self, server: Server) -> None:
+        """The server is gone."""
+        self.pool.forget(server)
+
+    def throttle(self, *, stop: bool) -> None:
+        """Nothing is being sent."""
+
+
+class Pool:
+    """The server connections of one user to one database.
+
+    Args:
+        worker: opens connections and tells clients what failed.
+        user: name the servers know.
+        database: name the servers know.
+        mode: when servers come back.
+        size: connections this worker may have for it.
+    """
+
+    __slots__ = (
+        "busy_s",
+        "connect_errors",
+        "database",
+        "errors",
+        "idle",
+        "idle_sink",
+        "last_error",
+        "mode",
+        "opened_count",
+        "opening",
+        "paused",
+        "queries",
+        "reserve",
+        "retry_at",
+        "secret",
+        "servers",
+        "session",
+        "size",
+        "statement_mode",
+        "statements_per_client",
+        "transactions",
+        "user",
+        "waited_s",
+        "waiting",
+        "worker",
+    )
+
+    def __init__(self, worker: Any, user: str, database: str, mode: PoolMode, size: int) -> None:  # noqa: ANN401
+        self.worker: Any = worker
+        self.user: str = user
+        self.database: str = database
+        self.mode: PoolMode = mode
+        self.session: bool = mode is PoolMode.SESSION
+        self.statement_mode: bool = mode is PoolMode.STATEMENT
+        self.size: int = size
+        self.reserve: int = 0
+        self.statements_per_client: int = worker.settings.pooling.statements_per_client
+        self.idle: list[Server] = []
+        self.idle_sink: Idle = Idle(self)
+        self.servers: dict[Server, bool] = {}
+        self.opening: int = 0
+        self.retry_at: float = 0.0
+        self.paused: bool = False
+        self.waiting: deque[Client] = deque()
+        self.transactions: int = 0
+        self.queries: int = 0
+        self.errors: int = 0
+        self.waited_s: float = 0.0
+        self.busy_s: float = 0.0
+        self.connect_errors: int = 0
+        self.opened_count: int = 0
+        self.last_error: str = ""
+        self.secret: str = ""
+        """What the servers want to hear for this user."""
+
+    def take(self, client: Client) -> Server | None:
+        """An idle server, or ``None`` if the client has to wait."""
+        del client
+        if not self.idle or self.waiting or self.paused:
+            return None
+        return self.idle.pop()
+
+    def wait(self, client: Client) -> None:
+        """Queue a client."""
+        if len(self.waiting) >= self.worker.settings.pooling.queue_limit:
+            self.worker.queue_overflows += 1
+            client.fail("53300", "too many clients wait for a server", f"{len(self.waiting)} are waiting")
+            return
+        client.waiting_since = self.worker.clock()
+        self.waiting.append(client)
+        self.worker.want(self)
+
+    def put(self, server: Server) -> None:
+        """A server is free: it goes to whoever waits longest, or to the idle ones."""
+        server.unnamed = None
+        server.overtime = False
+        if server.cancels:
+            server.sink = self.idle_sink
+            return  # a cancel for its last user is on its way; worker puts it again when that has ended
+        if server not in self.servers or server.born_at < 0:
+            self.discard(server)
+            return
+        waiting = self.waiting
+        if waiting and not self.paused:
+            self.hand(server, waiting.popleft())
+            return
+        server.sink = self.idle_sink
+        server.used_at = self.worker.now
+        self.idle.append(server)
+        if self.worker.contended:
+            self.worker.share(self)
+
+    def hand(self, server: Server, client: Client) -> None:
+        """Give a server to a client that waited."""
+        now = self.worker.clock()
+        self.waited_s += now - client.waiting_since
+        client.granted(server)
+
+    def opened(self, server: Server) -> None:
+        """A connection that was wanted is there."""
+        self.opening -= 1
+        self.opened_count += 1
+        self.last_error = ""
+        self.servers[server] = True
+        self.put(server)
+
+    def leave(self, client: Client) -> None:
+        """A waiting client went away."""
+        try:
+            self.waiting.remove(client)
+        except ValueError:
+            return
+
+    def forget(self, server: Server) -> None:
+        """A server is gone."""
+        if self.servers.pop(server, None) is None:
+            return
+        if server in self.idle:
+            self.idle.remove(server)
+        self.worker.server_gone(self, server)
+
+    def discard(self, server: Server) -> None:
+        """Close a server that must not be used again."""
+        server.close()
+        self.forget(server)
+
+    def retire(self) -> None:
+        """Close idle servers, and make those in use close when they come back."""
+        for server in list(self.idle):
+            self.discard(server)
+        for server in self.servers:
+            server.born_at = -1.0
+
+    @property
+    def room(self) -> int:
+        """How many connections it may still open."""
+        return self.size + self.reserve - len(self.servers) - self.opening
+
+    @property
+    def lacking(self) -> int:
+        """How many connections it could use and may have."""
+        if self.paused:
+            return 0
+        return min(len(self.waiting) - self.opening, self.room, BURST - self.opening)

@@ -1,0 +1,144 @@
+"""The process of one worker, ``started by ``supervisor`` and by nobody else.
+
+It gets what it needs through inherited descriptors: its listening sockets, the shared block, and on standard
+input one pickled ``Inheritance`` from its own parent. End of file there means that the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import pickle
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from seawall.proxy.control import LINE_LIMIT, ControlServer, Siblings
+from seawall.proxy.greeter import Door, Greeter
+from seawall.proxy.settings import ProxySettings
+from seawall.proxy.shared import Block
+from seawall.proxy.sweep import Sweeper
+from seawall.proxy.worker import Worker
+
+BACKLOG: Final = 4096
+LENGTH_BYTES: Final = 8
+READY_LINE: Final = b"ready\n"
+DRAIN_STEP_S: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inheritance:
+    """What a worker is given."""
+
+    settings: ProxySettings
+    number: int
+    count: int
+    listening: tuple[int, ...]
+    control: int
+    block: int
+    directory: str
+    mock_key: bytes
+
+
+class WorkerProcess:
+    """One worker with its sockets.
+
+    Args:
+        given: what the supervisor passed on.
+    """
+
+    def __init__(self, given: Inheritance) -> None:
+        self._given = given
+        self._row = Block(given.block).row(given.number)
+        self.worker = Worker(given.settings, given.number, given.count, self._row, given.mock_key)
+        self._door = Door(given.settings.limits.connections_per_address, given.settings.limits.connections)
+        self._stop = asyncio.Event()
+        self._now = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until told to stop, then drain."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._asked)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        given = self._given
+        self.worker.siblings = Siblings(self.worker, Path(given.directory))
+        control = await asyncio.start_unix_server(
+            ControlServer(self.worker).serve, sock=socket.socket(fileno=given.control), limit=LINE_LIMIT
+        )
+        servers = [
+            await loop.create_server(
+                lambda: Greeter(self.worker, self._door), sock=socket.socket(fileno=number), backlog=BACKLOG
+            )
+            for number in given.listening
+        ]
+        await loop.run_in_executor(None, self.worker.derive_secrets)
+        sweeper = loop.create_task(Sweeper(self.worker).run())
+        watcher = loop.create_task(self._watch_parent())
+        self._row.write(pid=self.worker.pid)
+        sys.stdout.buffer.write(READY_LINE)
+        sys.stdout.buffer.flush()
+        await self._stop.wait()
+        for server in servers:
+            server.close()
+        await self._drain()
+        for task in (sweeper, watcher):
+            task.cancel()
+        control.close()
+
+    def _asked(self) -> None:
+        if self._stop.is_set():
+            self._now.set()
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        self.worker.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._given.settings.timeouts.drain_s or None):
+                while self.worker.clients and not self._now.is_set():  # noqa: ASYNC110 -- two ends
+                    await asyncio.sleep(DRAIN_STEP_S)
+        for client in list(self.worker.clients.values()):
+            self.worker.close_client(client, "57P01", "the proxy is shutting down", "", "Connect again.")
+        self.worker.close_idle()
+        await asyncio.sleep(DRAIN_STEP_S)
+
+    async def _watch_parent(self) -> None:
+        """The supervisor holds the other end of standard input for as long as it lives."""
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        await reader.read()
+        self._now.set()
+        self._stop.set()
+
+
+def inherit() -> Inheritance:
+    """Read what the supervisor passed on."""
+    length = int.from_bytes(os.read(sys.stdin.fileno(), LENGTH_BYTES), "big")
+    data = b""
+    while len(data) < length:
+        data += os.read(sys.stdin.fileno(), length - len(data))
+    given = pickle.loads(data)  # noqa: S301 -- from our own parent, through an anonymous pipe
+    if not isinstance(given, Inheritance):
+        raise TypeError(f"inherited {type(given).__name__}; the supervisor passes an Inheritance")
+    return given
+
+
+async def serve(given: Inheritance) -> None:
+    """Run the worker in the loop that is running."""
+    await WorkerProcess(given).run()
+
+
+def main() -> None:
+    """Run the process."""
+    given = inherit()
+    gc.collect()
+    gc.freeze()
+    uvloop.run(serve(given))

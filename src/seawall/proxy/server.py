@@ -1,0 +1,539 @@
+"""One connection to a server: forwards what it says, and knows to the message what it still owes.
+
+Theory of operation
+-------------------
+Bytes go on as they came. Of each message only the five bytes of its header are read, and of a few kinds the
+body: CommandComplete (its tag may tell that session state changed), ReadyForQuery (transaction status),
+ParameterStatus, ErrorResponse. No row is ever held: a message that is only partly there is forwarded as far
+as it came.
+
+*What is owed.* Whoever sends a message to the server enters the reply it will cause into ``pending``, in
+order. The server's replies take entries off. The connection is free when nothing is pending, nothing was
+sent since the last Sync, and the last ReadyForQuery said "idle". Counting only ReadyForQuery would do for
+that; the entries in between are needed because prepared statements are shared: a Parse for a statement the
+server already has is not sent, and its ParseComplete has to appear in the client's stream exactly where the
+server would have put it; a Parse that the proxy adds must not be seen.
+
+*Errors.* In the extended protocol an ErrorResponse makes the server discard everything up to the next Sync,
+so all entries up to that Sync go too, along with what they promised (statements that were not prepared after
+all).
+
+*COPY.* While copying in, the server ignores Sync, whether sent before or after it said so. ``COPY_END``
+entries mark CopyDone and CopyFail among what was sent ahead, so that exactly the Syncs before it are
+forgotten.
+
+Source: PostgreSQL documentation, chapter "Message Flow"; ``PostgresMain`` for what is ignored while copying.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from seawall.proxy.statements import Statement
+from seawall.wire.pgwire import framing
+from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
+from seawall.wire.pgwire.scan import tag_suspicion
+
+# What is owed. Small numbers, because they are compared on every message.
+SIMPLE: Final = 1
+"""Query or FunctionCall: everything up to and including a ReadyForQuery."""
+SYNCED: Final = 2
+"""Sync: a ReadyForQuery."""
+PARSED: Final = 3
+"""A client's Parse that was sent; has a note."""
+BOUND: Final = 4
+DESCRIBED: Final = 5
+CLOSED: Final = 6
+EXECUTED: Final = 7
+PARSED_UNSEEN: Final = 8
+"""A Parse of ours: its reply is swallowed; has a note."""
+CLOSED_UNSEEN: Final = 9
+"""A Close of ours, of a shared statement that has to make room; has a note."""
+PARSED_ALREADY: Final = 10
+"""A client's Parse that was not sent: its reply is made up; has a note."""
+CLOSED_ALREADY: Final = 11
+"""A client's Close that was not sent; has a note."""
+COPY_END: Final = 12
+PLAIN_PARSED: Final = 13
+"""A client's Parse on a server it does not share."""
+UNNAMED: Final = 14
+"""A client's Parse of its unnamed statement; has a note."""
+UNNAMED_UNSEEN: Final = 15
+"""The unnamed Parse once more, on another server; has a note."""
+
+NOTED: Final = frozenset(
+    {PARSED, PARSED_UNSEEN, PARSED_ALREADY, CLOSED_ALREADY, CLOSED_UNSEEN, UNNAMED, UNNAMED_UNSEEN}
+)
+UNSEEN: Final = frozenset({PARSED_UNSEEN, UNNAMED_UNSEEN, CLOSED_UNSEEN})
+MADE_UP: Final = frozenset({PARSED_ALREADY, CLOSED_ALREADY, COPY_END})
+
+PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
+CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
+
+ORDINARY_TAGS: Final = frozenset(
+    {b"SEL", b"INS", b"UPD", b"DEL", b"BEG", b"COM", b"ROL", b"COP", b"FET", b"SAV", b"MER", b"STA"}
+)
+"""First three letters of tags that never change session state."""
+
+STREAMED: Final = frozenset(
+    {
+        framing.ROW_DESCRIPTION,
+        framing.PARAMETER_DESCRIPTION,
+        framing.NOTICE,
+        framing.NOTIFICATION,
+        framing.FUNCTION_RESULT,
+    }
+)
+"""Kinds of which the header is enough."""
+
+CARRY_LIMIT: Final = 65_536
+"""A message whose body is wanted is held back until it is whole, up to this size; or else streamed unread."""
+
+OPEN, BROKEN = 0, 1
+
+
+class Note:
+    """What to take back if a message that was sent ahead comes to nothing.
+
+    Attributes:
+        owed: what kind of message.
+        statement: the named statement it was about.
+        name: the client's name for it.
+        mine: the client's unnamed Parse before.
+        held: the server's unnamed Parse before.
+        new: the unnamed Parse that this one made current.
+    """
+
+    __slots__ = ("held", "mine", "name", "new", "owed", "statement")
+
+    def __init__(
+        self,
+        owed: int,
+        statement: Statement | None,
+        name: bytes,
+        mine: bytes | None = None,
+        held: bytes | None = None,
+        new: bytes | None = None,
+    ) -> None:
+        self.owed: int = owed
+        self.statement: Statement | None = statement
+        self.name: bytes = name
+        self.mine: bytes | None = mine
+        self.held: bytes | None = held
+        self.new: bytes | None = new
+
+
+class Sink:
+    """Whoever uses a server connection just now: a client, an errand of the proxy, the pool."""
+
+    __slots__ = ()
+
+    def deliver(self, data: bytes) -> None:
+        """Take bytes of the server's stream; they may end inside a message."""
+        raise NotImplementedError
+
+    def settled(self, server: Server) -> None:
+        """Everything sent has been answered and the last ReadyForQuery was seen."""
+        raise NotImplementedError
+
+    def parameter(self, server: Server, body: bytes) -> None:
+        """A ParameterStatus passed (it is also delivered)."""
+        raise NotImplementedError
+
+    def refused(self, server: Server, body: bytes) -> None:
+        """An ErrorResponse passed (it is also delivered)."""
+        raise NotImplementedError
+
+    def undone(self, note: Note, *, failed: bool) -> None:
+        """A message came to nothing: it failed itself, or one before it did."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """What was uncertain is decided (``Server.stalled``)."""
+        raise NotImplementedError
+
+    def forgotten(self) -> None:
+        """All prepared statements are gone (DISCARD ALL, DEALLOCATE ALL)."""
+        raise NotImplementedError
+
+    def lost(self, server: Server) -> None:
+        """The connection is gone; ``server.last_error`` has what the server said last, if it did."""
+        raise NotImplementedError
+
+    def throttle(self, *, stop: bool) -> None:
+        """The server takes no more for now, or takes more again."""
+        raise NotImplementedError
+
+
+class Server:
+    """One logged-in server connection. The protocol of its transport.
+
+    Args:
+        transport: an asyncio transport.
+        sink: who gets what it says.
+        max_statements: named statements kept on it.
+    """
+
+    __slots__ = (
+        "_carry",
+        "_copying",
+        "_skip",
+        "applied",
+        "backend",
+        "born_at",
+        "cancels",
+        "discarded",
+        "key",
+        "last_error",
+        "max_statements",
+        "notes",
+        "overtime",
+        "parameters",
+        "paused",
+        "pending",
+        "pid",
+        "pool",
+        "requests",
+        "since",
+        "sink",
+        "stalled",
+        "state",
+        "statements",
+        "status",
+        "suspect",
+        "tap",
+        "transport",
+        "unnamed",
+        "unsynced",
+        "used_at",
+    )
+
+    def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401
+        self.transport: Any = transport
+        self.sink: Sink = sink
+        self.max_statements: int = max_statements
+        self.pending: deque[int] = deque()
+        self.notes: deque[Note] = deque()
+        self.statements: dict[bytes, bool] = {}
+        self.unnamed: bytes | None = None
+        """The unnamed Parse it holds, by identity."""
+        self.status: int = framing.IDLE
+        self.unsynced: bool = False
+        self.stalled: bool = False
+        """The client waits for a Sync's answer before it says more."""
+        self.suspect: int = 0
+        self.discarded: bool = False
+        """DISCARD ALL passed."""
+        self.state: int = OPEN
+        self.paused: bool = False
+        self.applied: Any = None
+        self.parameters: Any = None
+        self.pool: Any = None
+        self.backend: Any = None
+        self.tap: Any = None
+        self.pid: int = 0
+        self.key: bytes = b""
+        self.born_at: float = 0.0
+        self.used_at: float = 0.0
+        self.since: float = 0.0
+        self.requests: int = 0
+        self.cancels: int = 0
+        self.overtime: bool = False
+        """A cancel was sent because the query took too long."""
+        self.last_error: bytes = b""
+        self._carry: bytes = b""
+        self._skip: int = 0
+        self._copying: bool = False
+
+    # --- the transport's side -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
+        """The transport is this one (it was handed over after the login)."""
+        self.transport = transport
+
+    def eof_received(self) -> bool:
+        """A server that stops talking is gone."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell whoever uses it."""
+        del error
+        if self.state != BROKEN:
+            self.state = BROKEN
+            self.sink.lost(self)
+
+    def pause_writing(self) -> None:
+        """Its socket is full: whoever sends must wait."""
+        self.sink.throttle(stop=True)
+
+    def resume_writing(self) -> None:
+        """Its socket has room again."""
+        self.sink.throttle(stop=False)
+
+    def data_received(self, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
+        """Forward a chunk, and take off ``pending`` what it answers."""
+        if self._carry:
+            data = self._carry + data
+            self._carry = b""
+        end = len(data)
+        position = self._skip
+        start = 0
+        ready = False
+        pieces: list[bytes] = []
+        pending = self.pending
+        if position and position <= end and pending and pending[0] in MADE_UP:
+            pieces = [data[:position], self._make_up()]
+            start = position
+        while position + HEADER_BYTES <= end:
+            kind, length = HEADER.unpack_from(data, position)
+            after: int = position + 1 + length
+            if length < 4:
+                self._violated()
+                return
+            if kind == framing.DATA_ROW or kind == framing.COPY_DATA:  # noqa: PLR1714 -- twice as fast
+                position = after
+                continue
+            if after > end and kind not in STREAMED and length <= CARRY_LIMIT:
+                break
+            if kind == framing.READY:
+                self.status = data[position + 5]
+                self._copying = False
+                ready = True
+                if pending:
+                    pending.popleft()
+            elif self._replied(kind, data, position, after):
+                pieces.append(data[start:position])
+                start = after
+            position = after
+            if pending and pending[0] in MADE_UP and position <= end:
+                pieces.append(data[start:position])
+                start = position
+                pieces.append(self._make_up())
+        if position < end:
+            self._carry = data[position:]
+            end = position
+            self._skip = 0
+        else:
+            self._skip = position - end
+        if start or end != len(data) or pieces:
+            pieces.append(data[start:end])
+            data = b"".join(pieces)
+        if data:
+            if self.tap is not None:
+                self.tap.heard(data)
+            self.sink.deliver(data)
+        if self.stalled and ready and SYNCED not in pending:
+            self.stalled = False
+            self.sink.resume()
+        if ready and not pending and not self.unsynced:
+            self.sink.settled(self)
+
+    # --- the sender's side --------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send bytes whose replies have been entered into ``pending``."""
+        if self.tap is not None:
+            self.tap.said(data)
+        self.transport.write(data)
+
+    def already(self, note: Note) -> None:
+        """Promise the client a reply to what was not sent; made up at once if nothing is before it."""
+        if self.pending:
+            self.pending.append(note.owed)
+            self.notes.append(note)
+        else:
+            self.sink.deliver(
+                PARSE_COMPLETE_MESSAGE if note.owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE
+            )
+
+    def noted(self, note: Note) -> None:
+        """Enter what was sent and may have to be taken back."""
+        self.pending.append(note.owed)
+        self.notes.append(note)
+
+    def prepare(self, statement: Statement, owed: int, name: bytes) -> bytes:
+        """Return what to send so that the server has this statement, and enter it.
+
+        Args:
+            statement: which.
+            owed: ``PARSED`` if the client asked for it, ``PARSED_UNSEEN`` if it did not.
+            name: the client's name for it.
+        """
+        statements = self.statements
+        out = b""
+        if len(statements) >= self.max_statements:
+            oldest = next(iter(statements))
+            del statements[oldest]
+            out = HEADER.pack(framing.CLOSE, len(oldest) + 6) + b"S" + oldest + b"\0"
+            self.noted(Note(CLOSED_UNSEEN, None, oldest))
+        statements[statement.name] = True
+        self.noted(Note(owed, statement, name))
+        return out + statement.parse
+
+    def copy_ended(self) -> None:
+        """The client sent CopyDone or CopyFail."""
+        if self._copying:
+            self._copying = False
+        elif self.pending:
+            self.pending.append(COPY_END)
+
+    @property
+    def copying_in(self) -> bool:
+        """Whether the server is reading copy data, and ignores Sync and Flush."""
+        return self._copying
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message of the server's was passed on only in part."""
+        return self._skip > 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is owed or only partly said."""
+        return bool(self.pending) or self.unsynced or self._copying or self._skip > 0
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is owed and no transaction is open."""
+        return not self.pending and not self.unsynced and self.status == framing.IDLE and not self._skip
+
+    def close(self) -> None:
+        """Say goodbye and close; nobody is told."""
+        if self.state != BROKEN:
+            self.state = BROKEN
+            self.transport.write(b"X\0\0\0\4")
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection; nobody is told."""
+        if self.state != BROKEN:
+            self.state = BROKEN
+            self.transport.abort()
+
+    # --- single messages ----------------------------------------------------------------------------------
+
+    def _replied(self, kind: int, data: bytes, position: int, after: int) -> bool:
+        """Take off what a message answers; true if the client must not see it."""
+        pending = self.pending
+        head = pending[0] if pending else 0
+        if kind == framing.COMMAND_COMPLETE:
+            if head == EXECUTED:
+                pending.popleft()
+            self._copying = False
+            if data[position + 5 : position + 8] not in ORDINARY_TAGS:
+                self._tagged(data[position + 5 : after - 1])
+        elif kind == framing.BIND_COMPLETE:
+            if head == BOUND:
+                pending.popleft()
+        elif kind == framing.PARSE_COMPLETE:
+            return self._prepared()
+        elif kind == framing.ROW_DESCRIPTION or kind == framing.NO_DATA:  # noqa: PLR1714
+            if head == DESCRIBED:
+                pending.popleft()
+        elif kind == framing.CLOSE_COMPLETE:
+            if head == CLOSED:
+                pending.popleft()
+            elif head == CLOSED_UNSEEN:
+                pending.popleft()
+                self.notes.popleft()
+                return True
+        else:
+            self._rare(kind, data[position + HEADER_BYTES : after])
+        return False
+
+    def _rare(self, kind: int, body: bytes) -> None:
+        pending = self.pending
+        if kind == framing.EMPTY_QUERY or kind == framing.PORTAL_SUSPENDED:  # noqa: PLR1714
+            if pending and pending[0] == EXECUTED:
+                pending.popleft()
+        elif kind == framing.ERROR:
+            self._failed(body)
+        elif kind == framing.PARAMETER_STATUS:
+            self.sink.parameter(self, body)
+        elif kind == framing.COPY_IN:
+            self._copy_began()
+        elif kind == framing.COPY_BOTH:
+            self._copying = True
+
+    def _tagged(self, tag: bytes) -> None:
+        self.suspect |= tag_suspicion(tag)
+        if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
+            self.statements.clear()
+            self.sink.forgotten()
+            self.discarded = tag == b"DISCARD ALL"
+
+    def _prepared(self) -> bool:
+        """ParseComplete came; true if the client must not see it."""
+        if not self.pending:
+            return False
+        head = self.pending[0]
+        if head in NOTED:
+            self.notes.popleft()
+        elif head != PLAIN_PARSED:
+            return False
+        self.pending.popleft()
+        return head in UNSEEN
+
+    def _make_up(self) -> bytes:
+        """Replies to what was never sent and is next in line."""
+        pending = self.pending
+        made: list[bytes] = []
+        while pending and pending[0] in MADE_UP:
+            owed = pending.popleft()
+            if owed == PARSED_ALREADY:
+                self.notes.popleft()
+                made.append(PARSE_COMPLETE_MESSAGE)
+            elif owed == CLOSED_ALREADY:
+                self.notes.popleft()
+                made.append(CLOSE_COMPLETE_MESSAGE)
+        return b"".join(made)
+
+    def _failed(self, body: bytes) -> None:
+        self.last_error = body
+        self._copying = False
+        pending = self.pending
+        if pending and pending[0] != SIMPLE:
+            failed = pending[0] in NOTED
+            skipped: list[Note] = []
+            while pending and pending[0] != SYNCED:
+                if pending.popleft() in NOTED:
+                    skipped.append(self.notes.popleft())
+            while skipped:
+                note = skipped.pop()  # the last first, so that the oldest state is what is left
+                self._undo(note, failed=failed and not skipped)
+        self.sink.refused(self, body)
+
+    def _undo(self, note: Note, *, failed: bool) -> None:
+        if note.owed in (PARSED, PARSED_UNSEEN) and note.statement is not None:
+            self.statements.pop(note.statement.name, None)
+        elif note.owed == CLOSED_UNSEEN:
+            self.statements[note.name] = True
+            return
+        elif note.owed in (UNNAMED, UNNAMED_UNSEEN) and self.unnamed is note.new:
+            # A Parse drops the unnamed statement before it looks at the new text.
+            self.unnamed = None if failed else note.held
+        self.sink.undone(note, failed=failed)
+
+    def _copy_began(self) -> None:
+        """Forget the Syncs that the server ignores: up to the end of the data if that was sent already."""
+        pending = self.pending
+        if not pending or pending[0] == SIMPLE:
+            self._copying = COPY_END not in pending
+            if not self._copying:
+                pending.remove(COPY_END)
+            return
+        copying = pending.popleft()
+        while pending and pending[0] == SYNCED:
+            pending.popleft()
+        if pending and pending[0] == COPY_END:
+            pending.popleft()
+        else:
+            self._copying = True
+        if SYNCED not in pending:
+            self.unsynced = True  # the one that was sent is ignored: another has to come
+        pending.appendleft(copying)
+
+    def _violated(self) -> None:
+        """The stream makes no sense any more; cut it."""
+        self.transport.abort()

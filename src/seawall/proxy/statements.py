@@ -1,0 +1,94 @@
+"""Named prepared statements, shared by all clients that prepare the same text.
+
+A client's name means nothing on a server connection that many clients use, so every distinct statement gets
+one name of the proxy's own, per worker. A server connection remembers which of those it has; a client
+remembers which of its names stands for which statement. Whoever comes to a server that lacks the statement
+has it prepared there first, unseen.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE
+from seawall.wire.pgwire.scan import suspicion
+
+PREFIX: Final = b"seawall_"
+CACHE_LIMIT: Final = 10_000
+"""Distinct statements a worker knows by text; the one unused for longest is forgotten first."""
+
+
+class Statement:
+    """One text with its parameter types.
+
+    Attributes:
+        tail: what follows the name in a Parse message: text, NUL, parameter types.
+        name: what servers call it, without the NUL.
+        parse: the whole Parse message under that name.
+        suspicion: flags of what running it may change in the session.
+    """
+
+    __slots__ = ("name", "parse", "suspicion", "tail")
+
+    def __init__(self, tail: bytes, name: bytes) -> None:
+        self.tail: bytes = tail
+        self.suspicion: int = parse_suspicion(tail)
+        self.name: bytes = name
+        self.parse: bytes = parse_message(name, tail)
+
+
+def parse_suspicion(tail: bytes) -> int:
+    """Flags of what running a parsed text may change in the session."""
+    return suspicion(tail[: max(tail.find(b"\0"), 0)])
+
+
+def parse_message(name: bytes, tail: bytes) -> bytes:
+    """A Parse message made of its parts."""
+    return HEADER.pack(PARSE, HEADER_BYTES + len(name) + len(tail)) + name + b"\0" + tail
+
+
+class StatementCache:
+    """All statements of a worker by text.
+
+    Args:
+        limit: distinct texts that are remembered.
+    """
+
+    __slots__ = ("_by_tail", "_count", "_limit", "evicted")
+
+    def __init__(self, limit: int = CACHE_LIMIT) -> None:
+        self._limit: int = limit
+        self._count: int = 0
+        self._by_tail: OrderedDict[bytes, Statement] = OrderedDict()
+        self.evicted: int = 0
+
+    def __len__(self) -> int:
+        return len(self._by_tail)
+
+    def get(self, tail: bytes) -> Statement:
+        """The statement with this text and these types."""
+        found = self._by_tail.get(tail)
+        if found is not None:
+            self._by_tail.move_to_end(tail)
+            return found
+        made = Statement(tail, self._next_name())
+        self._by_tail[tail] = made
+        if len(self._by_tail) > self._limit:
+            # Clients that hold the evicted one keep using it; only its text is no longer found.
+            self._by_tail.popitem(last=False)
+            self.evicted += 1
+        return made
+
+    def rename(self, statement: Statement) -> None:
+        """Give a statement a new name, so that every server prepares it afresh.
+
+        After a schema change a server may refuse the old plan for ever ("cached plan must not change result
+        type"); a client that talks to its server directly would close it and prepare again.
+        """
+        statement.name = self._next_name()
+        statement.parse = parse_message(statement.name, statement.tail)
+
+    def _next_name(self) -> bytes:
+        self._count += 1
+        return PREFIX + b"%d" % self._count

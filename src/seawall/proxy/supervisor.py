@@ -1,0 +1,288 @@
+"""The parent of the workers: binds the sockets, starts the workers, replaces one that died.
+
+Every worker has listening sockets of its own on the same addresses (``SO_REUSEPORT``), made here and kept
+open here: while a worker is being replaced, whoever connects to its sockets waits in their queues and is not
+refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from seawall.kernel.errors import InfrastructureError
+from seawall.proxy.control import socket_path
+from seawall.proxy.process import BACKLOG, LENGTH_BYTES, READY_LINE, Inheritance
+from seawall.proxy.settings import Listen, ProxySettings
+from seawall.proxy.shared import WORKERS_MAX, Block
+
+START: Final = "from seawall.proxy.process import main; main()"
+START_TIMEOUT_S: Final = 20.0
+RESTART_FIRST_S: Final = 0.05
+RESTART_LAST_S: Final = 5.0
+MOCK_KEY_BYTES: Final = 32
+STABLE_S: Final = 10.0
+"""A worker that lived this long is replaced at once; one that dies sooner ever more slowly."""
+
+
+def _quietly(fact: object) -> None:
+    """Tell nobody."""
+    del fact
+
+
+class AddressInUse(InfrastructureError):
+    """An address to listen on is taken, or not ours."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A proxy that is up."""
+
+    addresses: tuple[Listen, ...]
+    worker_pids: tuple[int, ...]
+
+
+def bind(listen: Listen, *, shared: bool) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        AddressInUse: with the address and the system's reason.
+    """
+    try:
+        if listen.unix_directory:
+            path = Path(listen.unix_directory) / f".s.PGSQL.{listen.port}"
+            return bind_unix(path, mode=0o777)
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind((listen.host, listen.port))
+            sock.listen(BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        where = listen.unix_directory or f"{listen.host}:{listen.port}"
+        raise AddressInUse(f"cannot listen on {where}: {error.strerror or error}") from error
+    return sock
+
+
+def bind_unix(path: Path, mode: int) -> socket.socket:
+    """A listening unix socket; one that nobody listens on any more is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+                if trial.connect_ex(str(path)) != 0:
+                    path.unlink()
+        sock.bind(str(path))
+        path.chmod(mode)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Supervisor:
+    """A proxy: sockets, shared block, workers.
+
+    Args:
+        settings: what the proxy has been told.
+        log: takes a line about what happened.
+    """
+
+    def __init__(self, settings: ProxySettings, log: Callable[[str], None] = _quietly) -> None:
+        self._count = min(settings.workers or os.cpu_count() or 1, WORKERS_MAX)
+        self._settings = settings
+        self._log = log
+        self._block = Block()
+        self._sockets: list[list[socket.socket]] = []
+        self._controls: list[socket.socket] = []
+        self._directory = Path(settings.runtime_directory or tempfile.mkdtemp(prefix="seawall-"))
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._mock_key = secrets.token_bytes(MOCK_KEY_BYTES)
+        self._stopping = False
+        self.addresses: tuple[Listen, ...] = ()
+        self.restarts = 0
+
+    async def start(self) -> Running:
+        """Bind, and start all workers.
+
+        Raises:
+            AddressInUse: an address can't be listened on.
+            InfrastructureError: a worker doesn't start.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._bind()
+            await asyncio.gather(*(self._launch(number) for number in range(self._count)))
+        except BaseException:
+            await self.stop(now=True)
+            raise
+        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(self._count)]
+        return Running(
+            addresses=self.addresses,
+            worker_pids=tuple(self._processes[number].pid for number in range(self._count)),
+        )
+
+    def _bind(self) -> None:
+        addresses: list[Listen] = []
+        per_worker: list[list[socket.socket]] = [[] for _ in range(self._count)]
+        for listen in self._settings.listen:
+            first = bind(listen, shared=self._count > 1)
+            resolved = listen if listen.unix_directory else replace(listen, port=first.getsockname()[1])
+            addresses.append(resolved)
+            for number in range(self._count):
+                if number == 0 or listen.unix_directory:
+                    per_worker[number].append(first)
+                else:
+                    per_worker[number].append(bind(resolved, shared=True))
+        self._sockets = per_worker
+        self.addresses = tuple(addresses)
+        self._controls = [
+            bind_unix(socket_path(self._directory, number), 0o600) for number in range(self._count)
+        ]
+
+    async def _launch(self, number: int) -> None:
+        listening = [sock.fileno() for sock in self._sockets[number]]
+        control = self._controls[number].fileno()
+        given = Inheritance(
+            settings=self._settings,
+            number=number,
+            count=self._count,
+            listening=tuple(listening),
+            control=control,
+            block=self._block.descriptor,
+            directory=str(self._directory),
+            mock_key=self._mock_key,
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            START,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=[*listening, control, self._block.descriptor],
+        )
+        self._processes[number] = process
+        data = pickle.dumps(given)
+        if process.stdin is None or process.stdout is None:
+            raise InfrastructureError("a worker was started without pipes")
+        process.stdin.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if line != READY_LINE:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise InfrastructureError(f"worker {number} did not start; what it printed above says why")
+
+    async def _keep(self, number: int) -> None:
+        """Replace a worker whenever it dies."""
+        loop = asyncio.get_running_loop()
+        wait_s = RESTART_FIRST_S
+        while True:
+            born_at = loop.time()
+            status = await self._processes[number].wait()
+            if self._stopping:
+                return
+            wait_s = RESTART_FIRST_S if loop.time() - born_at > STABLE_S else min(wait_s * 2, RESTART_LAST_S)
+            self.restarts += 1
+            self._log(f"worker {number} ended with status {status}; starting another")
+            while not self._stopping:
+                try:
+                    await self._launch(number)
+                    break
+                except InfrastructureError as error:
+                    self._log(str(error))
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, RESTART_LAST_S)
+
+    async def stop(self, *, now: bool = False) -> None:
+        """Drain all workers and end; ``now`` cuts what is open."""
+        self._stopping = True
+        for sockets in self._sockets:
+            for sock in sockets:
+                sock.close()
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL if now else signal.SIGTERM)
+        await asyncio.gather(*(process.wait() for process in self._processes.values()))
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for control in self._controls:
+            control.close()
+        for listen in self.addresses:
+            if listen.unix_directory:
+                (Path(listen.unix_directory) / f".s.PGSQL.{listen.port}").unlink(missing_ok=True)
+        if not self._settings.runtime_directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def hurry(self) -> None:
+        """Tell draining workers not to wait any longer."""
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+
+
+async def serve(
+    settings: ProxySettings,
+    on_ready: Callable[[Running], None] = _quietly,
+    log: Callable[[str], None] = _quietly,
+) -> int:
+    """Run a proxy until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
+    supervisor = Supervisor(settings, log)
+    stop = asyncio.Event()
+
+    def asked() -> None:
+        if stop.is_set():
+            supervisor.hurry()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    try:
+        on_ready(await supervisor.start())
+        await stop.wait()
+        await supervisor.stop()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return 0
+
+
+def run(
+    settings: ProxySettings,
+    on_ready: Callable[[Running], None] = _quietly,
+    log: Callable[[str], None] = _quietly,
+) -> int:
+    """Run a proxy in the foreground; returns the exit code.
+
+    Raises:
+        AddressInUse: an address can't be listened on.
+        InfrastructureError: a worker doesn't start.
+    """
+    return asyncio.run(serve(settings, on_ready, log))

@@ -1,0 +1,145 @@
+"""What is looked at ten times a second: timeouts, old connections, minimum pool sizes, counters.
+
+Only servers and waiting clients are walked through, never all clients: ten thousand idle ones cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from seawall.proxy.client import ATTACHED, DETACHED, Client
+from seawall.proxy.pool import Pool
+from seawall.proxy.server import Server
+from seawall.proxy.worker import Worker
+from seawall.wire.pgwire import framing
+
+INTERVAL_S: Final = 0.1
+CANCEL_GRACE_S: Final = 5.0
+"""A query that a cancel doesn't end within this time is cut off with its connection."""
+SLOW_EVERY: Final = 10
+"""Sweeps between looks at all clients (idle limits)."""
+MICRO: Final = 1_000_000
+
+
+class Sweeper:
+    """Walks through a worker's pools.
+
+    Args:
+        worker: whose.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._round = 0
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            self.sweep(self._worker.clock())
+
+    def sweep(self, now: float) -> None:
+        """Look at everything once."""
+        self._round += 1
+        self._worker.now = now
+        for pool in list(self._worker.pools.values()):
+            self._waiting(pool, now)
+            for server in list(pool.servers):
+                self._server(pool, server, now)
+            self._fill(pool)
+            self._worker.want(pool)
+        if self._round % SLOW_EVERY == 0:
+            self._idle_clients(now)
+        self._count()
+
+    def _waiting(self, pool: Pool, now: float) -> None:
+        timeout_s = self._worker.settings.pooling.queue_timeout_s
+        hold_s = self._worker.settings.timeouts.unavailable_s
+        reserve = self._worker.settings.pooling
+        oldest = now - pool.waiting[0].waiting_since if pool.waiting else 0.0
+        pool.reserve = reserve.reserve_size if oldest > reserve.reserve_after_s else 0
+        while pool.waiting:
+            waited_s = now - pool.waiting[0].waiting_since
+            if timeout_s and waited_s > timeout_s:
+                self._worker.close_client(
+                    pool.waiting.popleft(),
+                    "53300",
+                    "no server connection became free in time",
+                    f"waited {waited_s:.1f} s; {len(pool.servers)} of {pool.size} connections are in use",
+                    "Shorten transactions, or raise pool.size.",
+                )
+            elif pool.last_error and not pool.servers and hold_s and waited_s > hold_s:
+                self._worker.close_client(
+                    pool.waiting.popleft(),
+                    "57P03",
+                    "no server can be reached",
+                    pool.last_error,
+                    "Try again later.",
+                )
+            else:
+                return
+
+    def _server(self, pool: Pool, server: Server, now: float) -> None:
+        pooling, timeouts = self._worker.settings.pooling, self._worker.settings.timeouts
+        client = server.sink
+        if client is pool.idle_sink:
+            old = pooling.server_lifetime_s and now - server.born_at > pooling.server_lifetime_s
+            bored = pooling.server_idle_timeout_s and now - server.used_at > pooling.server_idle_timeout_s
+            spare = len(pool.servers) > self._worker.share_of(pooling.min_size) if pooling.min_size else True
+            if server in pool.idle and (old or (bored and spare) or server.born_at < 0):
+                pool.discard(server)
+            return
+        if not isinstance(client, Client) or client.state != ATTACHED:
+            return
+        lasted_s = now - server.since
+        if server.pending:
+            if timeouts.query_s and lasted_s > timeouts.query_s:
+                self._overtime(client, server, lasted_s - timeouts.query_s)
+            return
+        limit_s = timeouts.idle_in_transaction_s
+        if server.status != framing.IDLE and limit_s and lasted_s > limit_s:
+            self._worker.close_client(
+                client, "25P03", "terminating connection due to idle-in-transaction timeout"
+            )
+
+    def _overtime(self, client: Client, server: Server, over_s: float) -> None:
+        if over_s > CANCEL_GRACE_S:
+            self._worker.close_client(client, "57014", "canceling statement due to query timeout")
+        elif not server.cancels and not server.overtime:
+            server.overtime = True
+            self._worker.start(self._worker.cancel_server(server))
+
+    def _fill(self, pool: Pool) -> None:
+        least = self._worker.settings.pooling.min_size
+        if least and not self._worker.draining:
+            self._worker.fill(pool, self._worker.share_of(least))
+
+    def _idle_clients(self, now: float) -> None:
+        limit_s = self._worker.settings.timeouts.client_idle_s
+        if not limit_s:
+            return
+        for client in list(self._worker.clients.values()):
+            if client.state == DETACHED and now - client.seen_at > limit_s:
+                self._worker.close_client(client, "57P05", "terminating connection due to idle timeout")
+
+    def _count(self) -> None:
+        worker = self._worker
+        pools = worker.pools.values()
+        worker.row.write(
+            beat=int(worker.clock() * MICRO),
+            clients=len(worker.clients),
+            clients_waiting=sum(len(pool.waiting) for pool in pools),
+            servers=sum(len(pool.servers) for pool in pools),
+            servers_idle=sum(len(pool.idle) for pool in pools),
+            servers_total=sum(pool.opened_count for pool in pools),
+            queries=sum(pool.queries for pool in pools),
+            transactions=sum(pool.transactions for pool in pools),
+            errors=sum(pool.errors for pool in pools),
+            busy_us=int(sum(pool.busy_s for pool in pools) * MICRO),
+            waited_us=int(sum(pool.waited_s for pool in pools) * MICRO),
+            cancels=worker.cancels,
+            connect_errors=sum(pool.connect_errors for pool in pools),
+            queue_overflows=worker.queue_overflows,
+            statements_evicted=worker.statements.evicted,
+        )

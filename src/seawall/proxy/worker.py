@@ -1,0 +1,550 @@
+"""One worker: its pools and clients, and everything that happens to them less often than once per query.
+
+The hot path is in ``client`` and ``server``; they call in here when something is out of the ordinary: a
+session has to be fitted to a server, a server or client is gone, a limit is reached. Nothing here blocks;
+coroutines are started for logins and cancels only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import secrets
+from collections import deque
+from collections.abc import Coroutine
+from time import monotonic
+from typing import Any, Final
+
+from seawall.proxy import server as owed
+from seawall.proxy.backends import Backends
+from seawall.proxy.client import ATTACHED, CLOSED, DETACHED, WAITING, Client
+from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in
+from seawall.proxy.errands import Batch
+from seawall.proxy.ledger import SURVIVES_DISCARD, read_answer
+from seawall.proxy.pool import Pool
+from seawall.proxy.reported import Reported, reported_of
+from seawall.proxy.server import Server
+from seawall.proxy.session_settings import EMPTY, Settings, apply_batch, describe_failure
+from seawall.proxy.settings import AuthMethod, Database, PoolMode, ProxySettings, User
+from seawall.proxy.shared import Row
+from seawall.proxy.statements import StatementCache
+from seawall.wire.pgwire import framing, messages
+from seawall.wire.pgwire.passwords import PlainSecret, Secret, parse_secret
+from seawall.wire.pgwire.scan import SETTINGS
+from seawall.wire.pgwire.scram import verifier_for
+
+POOLS_LIMIT: Final = 10_000
+"""Pairs of user and database one worker keeps pools for."""
+WELCOMES_LIMIT: Final = 10_000
+"""Sets of startup settings whose outcome is remembered."""
+RETRY_FIRST_S: Final = 0.05
+RETRY_LAST_S: Final = 1.0
+KEY_BYTES: Final = 4
+KEY_BYTES_LONG: Final = 32
+INDEX_BITS: Final = 20
+"""Of the process number clients see: the client's index; the bits above are the worker's number."""
+
+
+class Worker:
+    """The data plane of one process.
+
+    Args:
+        settings: what the proxy has been told.
+        number: which worker this is, from 0.
+        count: how many there are.
+        row: its counters in the shared block.
+        mock_key: makes up salts for users that don't exist; the same in all workers.
+    """
+
+    def __init__(
+        self, settings: ProxySettings, number: int, count: int, row: Row, mock_key: bytes = b""
+    ) -> None:
+        self.settings = settings
+        self.number = number
+        self.count = count
+        self.row = row
+        self.clock = monotonic
+        self.now = monotonic()
+        """The clock as of the last sweep, for what needs no better."""
+        self.statements = StatementCache()
+        self.addresses = Addresses(settings.timeouts.dns_refresh_s)
+        self.backends = Backends(settings.backends)
+        self.pools: dict[tuple[str, str, PoolMode], Pool] = {}
+        self.clients: dict[int, Client] = {}
+        self.welcomes: dict[tuple[Pool, Settings], Reported] = {}
+        self.draining = False
+        self.contended = False
+        self.queue_overflows = 0
+        self.cancels = 0
+        self.mock_key = mock_key
+        self.siblings: Any = None
+        self._next_pid = secrets.randbelow(1 << INDEX_BITS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns: deque[Pool] = deque()
+        self._secrets: dict[str, Secret] = {}
+        """Bounded by the number of configured users."""
+
+    # --- clients come and go ------------------------------------------------------------------------------
+
+    def pool_for(self, user: str, database: str) -> Pool:
+        """The pool for clients that name this user and database.
+
+        Raises:
+            KeyError: there is no such database here.
+        """
+        entry = self.database(database)
+        known = self.settings.auth.users.get(user) or User(name=user)
+        mode = known.pool_mode or entry.pool_mode or self.settings.pooling.mode
+        server_user = entry.server_user or user
+        server_database = entry.server_name or database
+        key = (server_user, server_database, mode)
+        pool = self.pools.get(key)
+        if pool is None:
+            if len(self.pools) >= POOLS_LIMIT:
+                raise KeyError(database)
+            size = known.pool_size or entry.pool_size or self.settings.pooling.size
+            pool = Pool(self, server_user, server_database, mode, self.share_of(size))
+            pool.secret = entry.server_secret or known.server_secret or known.secret
+            self.pools[key] = pool
+        return pool
+
+    def database(self, name: str) -> Database:
+        """How this database is configured.
+
+        Raises:
+            KeyError: it isn't.
+        """
+        found = self.settings.databases.get(name) or self.settings.databases.get("*")
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def share_of(self, size: int) -> int:
+        """This worker's part of a limit that holds for all workers together; at least one."""
+        return max(1, size // self.count + (self.number < size % self.count))
+
+    def enrol(self, client: Client, *, long_key: bool) -> None:
+        """Give a client its place and its cancel key."""
+        while True:
+            self._next_pid = (self._next_pid + 1) & ((1 << INDEX_BITS) - 1)
+            pid = (self.number + 1) << INDEX_BITS | self._next_pid
+            if pid not in self.clients:
+                break
+        client.pid = pid
+        client.key = secrets.token_bytes(KEY_BYTES_LONG if long_key else KEY_BYTES)
+        client.connected_at = client.seen_at = self.clock()
+        self.clients[pid] = client
+
+    def greet(self, client: Client) -> None:
+        """Find out what a server in this client's state reports, tell the client, and let it in."""
+        known = self.welcomes.get((client.pool, client.settings))
+        if known is not None:
+            self._let_in(client, known)
+            return
+        client.state = WAITING
+        server = client.pool.take(client)
+        if server is None:
+            client.pool.wait(client)
+        else:
+            client.granted(server)
+
+    def _let_in(self, client: Client, reported: Reported) -> None:
+        client.parameters = reported
+        out = [self._news(client, reported)]
+        out.append(messages.backend_key_data(client.pid, client.key))
+        out.append(messages.ready_for_query(b"I"))
+        client.transport.write(b"".join(out))
+
+    def _news(self, client: Client, reported: Reported) -> bytes:
+        """What the client doesn't know yet of what its server reports."""
+        news = client.ledger.adopt(reported)
+        return b"".join(messages.parameter_status(name, value) for name, value in news)
+
+    def client_gone(self, client: Client) -> None:
+        """A client's connection is closed: free what it had."""
+        self.clients.pop(client.pid, None)
+        server = client.server
+        if server is None:
+            client.pool.leave(client)
+            return
+        if server.sink is not client:
+            return  # an errand is under way; it comes back to _after and finds the client closed
+        client.server = None
+        self.recycle(server, client)
+
+    def recycle(self, server: Server, client: Client) -> None:
+        """Clean a server that a client left, or close it."""
+        pool: Pool = server.pool
+        if server.paused:
+            server.paused = False
+            server.transport.resume_reading()
+        in_transaction = server.status != framing.IDLE
+        if server.state == owed.BROKEN:
+            pool.forget(server)
+        elif server.busy or client.mid_message:
+            self.start(cancel(self.addresses, server.backend, server.pid, server.key))
+            pool.discard(server)
+        elif client.ledger.pins & SURVIVES_DISCARD:
+            pool.discard(server)
+        elif in_transaction or client.stay or server.suspect:
+            sql = ("ROLLBACK", "DISCARD ALL") if in_transaction else ("DISCARD ALL",)
+            server.sink = pool.idle_sink
+            server.suspect = 0
+            Batch(server, b"".join(messages.query(one) for one in sql), len(sql), self._cleaned)
+        else:
+            pool.put(server)
+
+    def _cleaned(self, batch: Batch) -> None:
+        server = batch.server
+        if batch.gone:
+            server.pool.forget(server)
+        elif batch.error is not None:
+            server.pool.discard(server)
+        else:
+            server.statements.clear()
+            server.applied = EMPTY
+            server.suspect = 0
+            server.pool.put(server)
+
+    def close_client(
+        self, client: Client, sqlstate: str, message: str, detail: str = "", hint: str = ""
+    ) -> None:
+        """Tell a client why it has to go, and close its connection."""
+        if client.state == CLOSED:
+            return
+        client.state = CLOSED
+        client.transport.write(
+            messages.error_response(sqlstate, message, severity="FATAL", detail=detail, hint=hint)
+        )
+        client.transport.close()
+        self.client_gone(client)
+
+    # --- fitting sessions to servers ----------------------------------------------------------------------
+
+    def fit(self, client: Client, server: Server) -> None:
+        """Put a server into a client's session state, then let the client go on."""
+        if server.applied is client.settings:
+            self._fitted(client, server)
+            return
+        batch = apply_batch(server.applied, client.settings)
+        Batch(server, batch.data, batch.ready, lambda done: self._applied(client, done))
+
+    def _applied(self, client: Client, batch: Batch) -> None:
+        server = batch.server
+        if not self._after(client, batch):
+            return
+        if batch.error is not None:
+            sqlstate, message, detail = describe_failure(messages.parse_fields(batch.error))
+            client.server = None
+            server.pool.discard(server)
+            self.close_client(client, sqlstate, message, detail)
+            return
+        server.applied = client.settings
+        self._fitted(client, server)
+
+    def _fitted(self, client: Client, server: Server) -> None:
+        server.sink = client
+        if client.parameters is None:
+            if len(self.welcomes) >= WELCOMES_LIMIT:
+                self.welcomes.clear()
+            self.welcomes[client.pool, client.settings] = server.parameters
+            self._let_in(client, server.parameters)
+            client.server = None
+            client.state = DETACHED
+            client.pool.put(server)
+            client.catch_up()
+            return
+        if client.parameters is not server.parameters:
+            client.parameters = server.parameters
+            client.transport.write(self._news(client, server.parameters))
+        client.proceed()
+
+    def examine(self, client: Client, server: Server) -> None:
+        """Ask the server what became of the session, then give it back or keep it."""
+        flags = server.suspect
+        server.suspect = 0
+        ledger = client.ledger
+        if server.discarded:
+            server.discarded = False
+            server.applied = ledger.discarded()
+        asked = ledger.to_ask(flags)
+        question = ledger.question(asked) if asked else b""
+        if question:
+            Batch(server, question, 1, lambda done: self._examined(client, asked, done))
+        else:
+            self._known(client, server, asked, [])
+
+    def _examined(self, client: Client, asked: int, batch: Batch) -> None:
+        server = batch.server
+        if not self._after(client, batch):
+            return
+        server.sink = client
+        if batch.error is not None:
+            client.ledger.unanswered()
+            asked = 0
+        self._known(client, server, asked, batch.rows)
+
+    def _known(self, client: Client, server: Server, asked: int, rows: list[list[bytes | None]]) -> None:
+        ledger = client.ledger
+        applied = ledger.examined(read_answer(asked, rows)) if asked else None
+        if applied is not None:
+            server.applied = applied
+        client.settings = ledger.current
+        client.stay = client.pool.session or not ledger.portable
+        if client.stay and server.applied is not client.settings:
+            self.fit(client, server)
+        else:
+            client.proceed()
+
+    def _after(self, client: Client, batch: Batch) -> bool:
+        """Whether the client behind an errand is still there, and its server too."""
+        server = batch.server
+        if batch.gone:
+            client.server = None
+            server.pool.forget(server)
+            if client.state != CLOSED:
+                self.close_client(client, "08006", "the server connection was lost")
+            return False
+        if client.state == CLOSED:
+            client.server = None
+            client.stay = True  # its state is unknown: clean it
+            self.recycle(server, client)
+            return False
+        return True
+
+    def parameter_changed(self, client: Client, server: Server, body: bytes) -> None:
+        """The client's own doing changed a reported setting; it has seen the message."""
+        name, value = messages.parse_parameter_status(body)
+        server.parameters = client.parameters = server.parameters.changed(name, value)
+        client.ledger.on_parameter_status(name, value)
+        server.suspect |= SETTINGS
+
+    def server_parameter(self, server: Server, body: bytes) -> None:
+        """A server reported a setting."""
+        server.parameters = server.parameters.changed(*messages.parse_parameter_status(body))
+
+    def close_idle(self) -> None:
+        """Close all idle server connections."""
+        for pool in self.pools.values():
+            for server in list(pool.idle):
+                pool.discard(server)
+
+    def fill(self, pool: Pool, least: int) -> None:
+        """Open connections until a pool has at least so many."""
+        while len(pool.servers) + pool.opening < min(least, pool.size) and self.clock() >= pool.retry_at:
+            if not self._allowed(pool):
+                return
+            pool.opening += 1
+            self.start(self._open(pool))
+
+    def database_ddl(self) -> None:
+        """CREATE, DROP or ALTER DATABASE is coming: idle connections must not be in its way."""
+        self.close_idle()
+        if self.siblings is not None:
+            self.siblings.tell({"do": "close_idle"})
+
+    # --- servers come and go ------------------------------------------------------------------------------
+
+    def want(self, pool: Pool) -> None:
+        """Open connections for whoever waits in this pool, as far as the limits allow."""
+        while pool.lacking > 0 and self.clock() >= pool.retry_at:
+            if not self._allowed(pool):
+                if pool not in self._turns:
+                    self._turns.append(pool)
+                self.contended = True
+                return
+            pool.opening += 1
+            self.start(self._open(pool))
+
+    def _allowed(self, pool: Pool) -> bool:
+        """Whether limits above the pool's own leave room; an idle connection of another pool makes place."""
+        pooling = self.settings.pooling
+        entry = self.settings.databases.get(pool.database)
+        database_limit = (entry.max_connections if entry else 0) or pooling.max_db_connections
+        for limit, same in (
+            (database_limit, [one for one in self.pools.values() if one.database == pool.database]),
+            (pooling.max_user_connections, [one for one in self.pools.values() if one.user == pool.user]),
+        ):
+            if not limit:
+                continue
+            if sum(len(one.servers) + one.opening for one in same) < self.share_of(limit):
+                continue
+            victim = next((one for one in same if one is not pool and one.idle and not one.waiting), None)
+            if victim is None:
+                return False
+            victim.discard(victim.idle[0])
+        return True
+
+    def share(self, pool: Pool) -> None:
+        """A server has become idle while others wait for its place: let them have it, in turn."""
+        self.contended = False
+        for _ in range(len(self._turns)):
+            waiting = self._turns.popleft()
+            if waiting.waiting:
+                self.want(waiting)
+        del pool
+
+    async def _open(self, pool: Pool) -> None:
+        """Open one connection for a pool and hand it over."""
+        backend = self.backends.choose(self.clock())
+        timeouts = self.settings.timeouts
+        try:
+            async with asyncio.timeout(timeouts.connect_s or None):
+                welcome = await log_in(
+                    self.addresses, backend, pool.user, pool.database, pool.secret, timeouts.user_timeout_s
+                )
+        except LoginFailed as error:
+            self._not_opened(pool, backend, error.sqlstate, str(error), final=error.final)
+            return
+        except (OSError, TimeoutError) as error:
+            self._not_opened(pool, backend, "08006", str(error) or "timed out", final=False)
+            return
+        except messages.ProtocolViolation as error:
+            self._not_opened(pool, backend, "08P01", str(error), final=False)
+            return
+        self.backends.connected(backend)
+        pool.retry_at = 0.0
+        server = Server(welcome.transport, pool.idle_sink, self.settings.pooling.max_prepared_statements)
+        server.pool = pool
+        server.backend = backend
+        server.pid = welcome.pid
+        server.key = welcome.key
+        server.born_at = self.clock()
+        server.applied = EMPTY
+        server.parameters = reported_of(welcome.parameters)
+        welcome.transport.set_protocol(server)
+        pool.opened(server)
+        self.want(pool)
+
+    def _not_opened(self, pool: Pool, backend: Any, sqlstate: str, message: str, *, final: bool) -> None:  # noqa: ANN401
+        pool.opening -= 1
+        pool.connect_errors += 1
+        pool.last_error = f"{backend.name}: {message}"
+        if final:
+            while pool.waiting:
+                self.close_client(pool.waiting.popleft(), sqlstate, message)
+            return
+        wait_s = self.backends.failed(backend, self.clock(), RETRY_FIRST_S, RETRY_LAST_S)
+        pool.retry_at = self.clock() + wait_s
+        asyncio.get_running_loop().call_later(wait_s, self.want, pool)
+
+    def server_gone(self, pool: Pool, server: Server) -> None:
+        """A connection left a pool; somebody may take its place."""
+        self.backends.closed(server.backend)
+        self.want(pool)
+        if self.contended:
+            self.share(pool)
+
+    def server_lost(self, client: Client, server: Server) -> None:
+        """A server died under a client."""
+        pool: Pool = server.pool
+        client.server = None
+        told = bool(server.last_error) and b"SFATAL\0" in server.last_error
+        owes = sum(1 for kind in server.pending if kind in (owed.SIMPLE, owed.SYNCED))
+        whole = owes > 0 and not server.unsynced and not client.mid_message and not server.mid_message
+        was_idle = server.free
+        pool.forget(server)
+        if was_idle and not client.stay:
+            client.state = DETACHED
+            return
+        if not whole or client.stay:
+            if told:
+                client.state = CLOSED
+                client.transport.close()
+                self.client_gone(client)
+            else:
+                self.close_client(client, "08006", "the server connection was lost")
+            return
+        error = (
+            b""
+            if told
+            else messages.error_response(
+                "08006",
+                "the server connection was lost",
+                detail="The transaction is rolled back; if this was COMMIT, its outcome is unknown.",
+                hint="The session goes on with another server connection.",
+            )
+        )
+        client.transport.write(error + messages.ready_for_query(b"I") * owes)
+        client.state = DETACHED
+
+    # --- cancelling ---------------------------------------------------------------------------------------
+
+    def cancel(self, pid: int, key: bytes) -> bool:
+        """Cancel what a client of this worker runs; true if there is such a client and the key is right.
+
+        While a request is on its way the server connection goes to nobody else, or it might hit them.
+        """
+        client = self.clients.get(pid)
+        if client is None or not hmac.compare_digest(client.key, key):
+            return False
+        server = client.server
+        if client.state == WAITING and server is None:
+            client.pool.leave(client)
+            self.close_client(client, "57014", "canceling statement due to user request")
+        elif server is not None and client.state == ATTACHED and server.pending:
+            self.cancels += 1
+            self.start(self.cancel_server(server))
+        return True
+
+    async def cancel_server(self, server: Server) -> None:
+        """Send a cancel request for a server connection, and keep it out of the pool meanwhile."""
+        server.cancels += 1
+        try:
+            await cancel(self.addresses, server.backend, server.pid, server.key)
+        finally:
+            server.cancels -= 1
+            if not server.cancels and server.sink is server.pool.idle_sink and server.state == owed.OPEN:
+                server.pool.put(server)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside everything else."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- operators' orders --------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Let no transaction begin; close what is idle, the rest as it ends."""
+        self.draining = True
+        for client in list(self.clients.values()):
+            self.drain_client(client)
+
+    def drain_client(self, client: Client) -> None:
+        """Close a client that is between transactions."""
+        if client.server is None and client.state == DETACHED:
+            self.close_client(client, "57P01", "the proxy is shutting down", "", "Connect again.")
+
+    def derive_secrets(self) -> None:
+        """Derive what clients' proofs are checked against, once: it takes milliseconds a user.
+
+        At the first login of a user it would both delay everybody and tell that there is such a user.
+        """
+        auth = self.settings.auth
+        for name, user in auth.users.items():
+            if user.secret:
+                secret = parse_secret(user.secret)
+                if auth.method is AuthMethod.SCRAM and isinstance(secret, PlainSecret):
+                    secret = verifier_for(secret, name, self.mock_key)[0]
+                self._secrets[name] = secret
+
+    def proof(self, user: str, *, loopback: bool) -> tuple[AuthMethod, Secret | None]:
+        """How a client that names this user has to prove it, and the secret to check against."""
+        auth = self.settings.auth
+        if auth.trust_loopback and loopback:
+            return AuthMethod.TRUST, None
+        if auth.method is AuthMethod.TRUST and user not in auth.users:
+            return AuthMethod.SCRAM, None
+        return auth.method, self._secrets.get(user)
+
+    def may_see(self, user: str, *, loopback: bool) -> bool:
+        """Whether this user may use the admin console."""
+        auth = self.settings.auth
+        return user in auth.admin_users or user in auth.stats_users or (auth.trust_loopback and loopback)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return os.getpid()
