@@ -273,3 +273,14 @@ def test_a_login_without_a_name_is_nobody_in_particular(monkeypatch) -> None:
 def test_the_summary_counts() -> None:
     good = Judged(ONE, (Finding("connect", Verdict.OK, ""),))
     assert proxy_report.summary(Report((good, good))) == "2 servers, all right"
+
+
+def test_warnings_are_shown_by_both(file, started, reported) -> None:
+    reported(Finding("connect", Verdict.OK, "in 1ms"))
+    file.write_text(FILE.replace("127.0.0.1:0", "0.0.0.0:0") + '[auth]\nmethod = "trust"\n')
+    file.write_text(
+        file.read_text().replace("[[auth.users]]", "[[databases]]").replace("password = ", "server_user = ")
+    )
+    for answer in (invoke("--config", file), invoke("check", "--config", file)):
+        assert answer.exit_code == exits.OK
+        assert "whoever reaches 0.0.0.0:0 is let in without a password" in answer.stdout + answer.stderr

@@ -272,3 +272,18 @@ def test_whatever_a_server_says_there_is_a_report(said: list[bytes]) -> None:
     found = seen_on(saying(b"".join(said)), timeout_s=0.2)
     assert found.connect_problem == ""
     assert len(found.outcomes) == 1
+
+
+def test_a_server_that_goes_away_between_two_logins_is_told() -> None:
+    connections = []
+
+    def once(connection: socket.socket) -> None:
+        connections.append(connection)
+        if len(connections) == 2:
+            Server("password")(connection)
+
+    logins = [Login(user=name, database="shop", secret=PASSWORD) for name in ("a", "b")]
+    found = seen_on(once, *logins)
+    first, second = found.outcomes
+    assert first.problem == ""
+    assert second.problem

@@ -147,9 +147,8 @@ def _section_at(place: Place) -> tuple[type[Section] | None, bool]:
     for step in place:
         if isinstance(step, int):
             listed = False
-        elif model is None or step not in model.model_fields:
-            return None, False
         else:
+            assert model is not None
             model, listed = section_inside(model.model_fields[step])
     return model, listed
 
