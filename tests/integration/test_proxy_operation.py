@@ -35,7 +35,8 @@ def show(proxy, what, user="postgres"):
 def sql(node, text, *values):
     """Ask a server directly."""
     with psycopg.connect(node.dsn(), autocommit=True) as conn:
-        return conn.execute(text, values).fetchall()
+        cursor = conn.execute(text, values)
+        return cursor.fetchall() if cursor.description else []
 
 
 # --- workers ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tests.proxy.running import RunningProxy, settings_for
 
 pytestmark = pytest.mark.timeout(60)
 
-FAILING = messages.parse("", "SELECT 1/0") + messages.bind("", "", []) + messages.execute()
+FAILING = messages.parse("", "SELECT 1 / (random() * 0)::int") + messages.bind("", "", []) + messages.execute()
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,7 @@ class Client(Sink):
         "_skip",
         "address",
         "began_at",
+        "clogged",
         "connected_at",
         "key",
         "ledger",
@@ -128,6 +129,8 @@ class Client(Sink):
         self.pid: int = 0
         self.key: bytes = b""
         self.address: str = ""
+        self.clogged: bool = False
+        """It reads slower than it is written to."""
         self.connected_at: float = 0.0
         self.began_at: float = 0.0
         self.seen_at: float = 0.0
@@ -153,6 +156,7 @@ class Client(Sink):
 
     def pause_writing(self) -> None:
         """The client reads slower than its server writes: stop reading the server."""
+        self.clogged = True
         server = self.server
         if server is not None and not server.paused:
             server.paused = True
@@ -160,6 +164,7 @@ class Client(Sink):
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self.clogged = False
         server = self.server
         if server is not None and server.paused:
             server.paused = False
@@ -287,6 +292,8 @@ class Client(Sink):
         self.server = server
         server.sink = self
         self.began_at = monotonic()
+        if self.clogged:
+            self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:
             self.worker.fit(self, server)
             return
@@ -318,6 +325,11 @@ class Client(Sink):
             self.data_received(held)
 
     @property
+    def holding(self) -> bool:
+        """Whether something was said that waits to be passed on."""
+        return bool(self._held)
+
+    @property
     def mid_message(self) -> bool:
         """Whether the server has got only the beginning of a message."""
         return self._skip > 0
@@ -344,6 +356,8 @@ class Client(Sink):
         server.sink = self
         self.state = ATTACHED
         server.since = self.began_at = monotonic()
+        if self.clogged:
+            self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:
             self._held = data
             self.state = WAITING

@@ -150,6 +150,9 @@ class Pool:
         """A server is free: it goes to whoever waits longest, or to the idle ones."""
         server.unnamed = None
         server.overtime = False
+        if server.paused:
+            server.paused = False
+            server.transport.resume_reading()
         if server.cancels:
             server.sink = self.idle_sink
             return  # a cancel for its last user is on its way; worker puts it again when that has ended

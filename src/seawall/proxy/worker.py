@@ -292,7 +292,7 @@ class Worker:
             server.applied = applied
         client.settings = ledger.current
         client.stay = client.pool.session or not ledger.portable
-        if client.stay and server.applied is not client.settings:
+        if server.applied is not client.settings and (client.stay or client.holding):
             self.fit(client, server)
         else:
             client.proceed()
