@@ -46,7 +46,8 @@ def lines(addresses: tuple[Listen, ...], user: str, database: str) -> Iterator[s
     url = dsn(addresses[0], user, database)
     yield f"connect    psql {shlex.quote(url)}"
     yield f"           {url}"
-    program = f"import psycopg; print(psycopg.connect({url!r}).execute('select version()').fetchone())"
+    # In a URL everything that could end a quotation is escaped.
+    program = f'import psycopg; print(psycopg.connect("{url}").execute("select version()").fetchone())'
     yield f"           python -c {shlex.quote(program)}"
 
 
