@@ -44,15 +44,6 @@ class Endpoint:
         """Return all processes of the proxy that live now."""
         return tuple(pid for one in self.running for pid in processes.tree(one.pid))
 
-    def workers(self, database: str) -> tuple[int, ...]:
-        """Return the processes that take clients: those that hold one of a few dozen connections."""
-        clients = [Client(self.port, database) for _ in range(32)]
-        try:
-            return tuple(sorted(set(processes.holders(self.port, self.pids()).values())))
-        finally:
-            for client in clients:
-                client.close()
-
 
 @dataclass(frozen=True)
 class Build:

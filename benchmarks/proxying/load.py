@@ -13,6 +13,8 @@ from benchmarks.proxying.cluster import pgbench
 from benchmarks.proxying.endpoints import Endpoint
 
 CONNECT_RUNS = 3
+EACH_MIN = 100
+"""Transactions per client; with fewer the connections would cost more than what goes over them."""
 TIMEOUT_S = 600.0
 
 SEVERAL = """\\set aid random(1, 100000 * :scale)
@@ -68,7 +70,8 @@ class Arm:
         if self.connect_s is None:
             self.connect_s = statistics.median(self._run(1) for _ in range(CONNECT_RUNS))
             self.rates.clear()
-        each = max(2, int(number * self.kind.share) // self.clients)
+        # Many clients get more: what their connections cost and is taken off must stay the smaller part.
+        each = max(EACH_MIN, int(number * self.kind.share) // self.clients)
         spent = max(0.0, self._run(each) - self.connect_s)
         return spent / (self.clients * (each - 1)) * number
 
