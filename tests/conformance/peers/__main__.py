@@ -29,7 +29,7 @@ SESSION_SIZE = 100
 
 UNSTEADY = 5
 """Tests that may fail at first and pass when run again; more are no accident."""
-TRAFFIC_S = 0.02
+TRAFFIC_S = 0.002
 """CPU seconds that the smallest suite costs any proxy; less means that it connected to something else."""
 SMALL = 4
 """Server connections for the programs, which open 20 connections at once."""
