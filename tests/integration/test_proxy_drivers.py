@@ -32,7 +32,12 @@ def table(proxy):
 
 def program(engine, proxy, *arguments, **options):
     """Run a program of PostgreSQL's against the proxy."""
-    environment = {"PGHOST": "127.0.0.1", "PGPORT": str(proxy.port), "PGUSER": "postgres", "PGDATABASE": "postgres"}
+    environment = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(proxy.port),
+        "PGUSER": "postgres",
+        "PGDATABASE": "postgres",
+    }
     return subprocess.run(
         [str(engine.binary(arguments[0])), *arguments[1:]],
         env=environment,
@@ -45,12 +50,15 @@ def program(engine, proxy, *arguments, **options):
 
 
 def test_psql(engine, proxy):
-    answer = program(engine, proxy, "psql", "-XAt", "-c", "SELECT 1", "-c", "BEGIN; SELECT 2; COMMIT", "-c", r"\d")
+    answer = program(
+        engine, proxy, "psql", "-XAt", "-c", "SELECT 1", "-c", "BEGIN; SELECT 2; COMMIT", "-c", r"\d"
+    )
     assert answer.stdout.split()[:2] == ["1", "BEGIN"]
 
 
 def test_psql_copies(engine, proxy, table):
-    script = f"COPY {table} (name) FROM stdin;\none\ntwo\n\\.\nCOPY (SELECT name FROM {table} ORDER BY id DESC LIMIT 2) TO stdout;\n"
+    out = f"COPY (SELECT name FROM {table} ORDER BY id DESC LIMIT 2) TO stdout;"
+    script = f"COPY {table} (name) FROM stdin;\none\ntwo\n\\.\n{out}\n"
     answer = program(engine, proxy, "psql", "-XAt", input=script)
     assert "COPY 2" in answer.stdout
     assert "one" in answer.stdout

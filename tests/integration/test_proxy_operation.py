@@ -28,7 +28,9 @@ def until(condition, within_s=10):
 
 def show(proxy, what, user="postgres"):
     """Rows of the admin console by column name."""
-    with psycopg.connect(proxy.dsn("seawall", user), autocommit=True, row_factory=psycopg.rows.dict_row) as conn:
+    with psycopg.connect(
+        proxy.dsn("seawall", user), autocommit=True, row_factory=psycopg.rows.dict_row
+    ) as conn:
         return conn.execute(f"SHOW {what}").fetchall()
 
 
@@ -131,7 +133,9 @@ def test_a_transaction_that_idles_too_long_is_ended(server):
             client.query("BEGIN")
             assert messages.parse_fields(client.until("E")[0][1])["C"] == "25P03"
         with RawClient(proxy.port) as client:
-            assert client.query("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == [("0",)]
+            assert client.query("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == [
+                ("0",)
+            ]
 
 
 def test_who_waits_too_long_for_a_connection_is_told(server):
@@ -251,7 +255,10 @@ def test_databases_have_other_names_and_users_on_the_server(server):
     databases = {"shop": Database(name="shop", server_name="postgres", server_user="postgres")}
     with RunningProxy(settings_for(server.nodes[0], databases=databases)) as proxy:
         with psycopg.connect(proxy.dsn("shop", user="anybody")) as conn:
-            assert conn.execute("SELECT current_database(), current_user").fetchone() == ("postgres", "postgres")
+            assert conn.execute("SELECT current_database(), current_user").fetchone() == (
+                "postgres",
+                "postgres",
+            )
         with pytest.raises(psycopg.OperationalError, match='database "postgres" does not exist'):
             psycopg.connect(proxy.dsn("postgres"))
 
@@ -316,7 +323,9 @@ def test_the_console_shows_what_is_there(server):
             client.query("SELECT 1")
         clients[0].query("LISTEN x")
         assert {row["application_name"] for row in show(proxy, "clients")} == {f"app{n}" for n in range(12)}
-        assert [row["pinned_by"] for row in show(proxy, "clients") if row["session"] == "pinned"] == ["LISTEN"]
+        assert [row["pinned_by"] for row in show(proxy, "clients") if row["session"] == "pinned"] == [
+            "LISTEN"
+        ]
         assert sum(int(row["total_query_count"]) for row in show(proxy, "stats")) >= 13
         assert {row["database"] for row in show(proxy, "pools")} == {"postgres"}
         assert all(row["backend"] == server.nodes[0].name for row in show(proxy, "servers"))

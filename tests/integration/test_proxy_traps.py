@@ -13,7 +13,9 @@ from tests.proxy.running import RunningProxy, settings_for
 
 pytestmark = pytest.mark.timeout(60)
 
-FAILING = messages.parse("", "SELECT 1 / (random() * 0)::int") + messages.bind("", "", []) + messages.execute()
+FAILING = (
+    messages.parse("", "SELECT 1 / (random() * 0)::int") + messages.bind("", "", []) + messages.execute()
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +109,17 @@ def test_a_lone_describe_finds_the_statement_on_any_server(client, other):
 
 def test_a_parse_is_answered_once_whether_or_not_it_was_sent(client, other):
     for raw in (client, other, client):
-        raw.send(messages.close_statement("s"), messages.parse("s", "SELECT 3"), messages.describe_statement("s"))
+        raw.send(
+            messages.close_statement("s"), messages.parse("s", "SELECT 3"), messages.describe_statement("s")
+        )
         raw.send(messages.bind("", "s", []), messages.execute(), messages.sync())
         assert letters(raw.until("Z")) == "31tT2DCZ"
 
 
 def test_a_name_in_use_is_refused_by_the_server(client):
-    client.send(messages.parse("s", "SELECT 1"), messages.sync(), messages.parse("s", "SELECT 2"), messages.sync())
+    client.send(
+        messages.parse("s", "SELECT 1"), messages.sync(), messages.parse("s", "SELECT 2"), messages.sync()
+    )
     found = client.until("Z", 2)
     assert letters(found) == "1ZEZ"
     assert result(found) == "42P05"
@@ -135,7 +141,12 @@ def test_deallocate_all_and_discard_all_forget_them(client, other):
         client.query(command)
         client.send(messages.bind("", "s", []), messages.sync())
         assert result(client.until("Z")) == "26000"
-        other.send(messages.bind("", "kept", []), messages.execute(), messages.close_statement("kept"), messages.sync())
+        other.send(
+            messages.bind("", "kept", []),
+            messages.execute(),
+            messages.close_statement("kept"),
+            messages.sync(),
+        )
         assert result(other.until("Z")) == [("5",)]
 
 
@@ -376,7 +387,9 @@ def test_a_pooled_connection_that_the_server_ended_is_not_handed_out(server, cli
     pid = client.query("SELECT pg_backend_pid()")[0][0]
     with psycopg.connect(server.nodes[0].dsn(), autocommit=True) as direct:
         direct.execute("SELECT pg_terminate_backend(%s)", [int(pid)])
-        while direct.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [int(pid)]).fetchone()[0]:
+        while direct.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [int(pid)]).fetchone()[
+            0
+        ]:
             time.sleep(0.01)
     assert client.query("SELECT 1") == [("1",)]
 
@@ -405,7 +418,9 @@ def test_large_rows_and_large_texts_pass(client):
     assert result(client.until("Z", 2)) == [("3000000",)]
 
 
-@pytest.mark.parametrize("garbage", [b"\0\0\0\0\0", b"Q\0\0\0\1", b"Q\xff\xff\xff\xff", b"?\0\0\0\4", b"P\0\0\0\x08abcd"])
+@pytest.mark.parametrize(
+    "garbage", [b"\0\0\0\0\0", b"Q\0\0\0\1", b"Q\xff\xff\xff\xff", b"?\0\0\0\4", b"P\0\0\0\x08abcd"]
+)
 def test_nonsense_ends_the_connection_with_a_protocol_error(proxy, client, garbage):
     client.send(garbage)
     found = client.until("E")

@@ -1,7 +1,8 @@
 """A model of PostgreSQL's end of the protocol, strict about order and names, for tests of the relay.
 
-Its SQL has a handful of statements: ``rows N``, ``fail``, ``begin``, ``commit``, ``rollback``, ``copyin``, ``nothing``
-(an empty query); everything else is a syntax error. It answers as ``PostgresMain`` does, also while copying.
+Its SQL has a handful of statements: ``rows N``, ``fail``, ``begin``, ``commit``, ``rollback``, ``copyin``,
+``nothing`` (an empty query); everything else is a syntax error. It answers as ``PostgresMain`` does, also
+while copying.
 """
 
 from seawall.wire.pgwire import framing, messages
@@ -43,7 +44,11 @@ class ModelServer:
         if kind in "dHS":
             return b""
         mode, self.copying = self.copying, None
-        out = messages.command_complete("COPY 1") if kind == "c" else self.error("57014", simple=mode == "simple")
+        out = (
+            messages.command_complete("COPY 1")
+            if kind == "c"
+            else self.error("57014", simple=mode == "simple")
+        )
         if mode == "simple":
             out += self.ready() if kind == "c" else b""
         return out

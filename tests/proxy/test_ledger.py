@@ -104,6 +104,14 @@ def test_an_answer_is_read() -> None:
     )
 
 
+def test_settings_of_the_transaction_are_none_of_the_session() -> None:
+    rows = [*IDENTITY, setting("transaction_read_only", "off"), setting("transaction_timeout", "1s")]
+    assert read_answer(scan.SETTINGS, rows).settings == {
+        "session_authorization": "login",
+        "transaction_timeout": "1s",
+    }
+
+
 def test_values_that_are_no_utf8_come_back_as_they_were() -> None:
     found = read_answer(scan.SETTINGS, [[b"S", b"app.usr", b"\xe9"]])
     assert messages.encode("app.usr", found.settings["app.usr"]) == b"\xe9"

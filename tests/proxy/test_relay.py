@@ -9,7 +9,7 @@ from seawall.proxy.ledger import Ledger
 from seawall.proxy.reported import reported_of
 from seawall.proxy.server import Server
 from seawall.proxy.session_settings import EMPTY
-from seawall.proxy.settings import Backend, PoolMode, Pooling, ProxySettings
+from seawall.proxy.settings import Backend, Pooling, PoolMode, ProxySettings
 from seawall.proxy.shared import Block
 from seawall.proxy.worker import Worker
 from seawall.wire.pgwire import messages
@@ -91,7 +91,7 @@ class World:
             self.clients.append(client)
 
     def pump(self):
-        while any([end.pump() for end in self.ends]):
+        while sum(end.pump() for end in self.ends):
             continue
 
     def say(self, number, data, chunk=1 << 20):
@@ -151,9 +151,10 @@ def test_clients_that_share_servers_see_what_their_own_would_say(scripts, said, 
     world = World(clients=3, chunk=chunk, max_statements=max_statements)
     own = [ModelServer() for _ in world.clients]
     expected = [b"" for _ in world.clients]
-    for number, data in scripts:
-        # A transaction left open would keep one of two servers for ever: three clients could wait for each other.
-        data += messages.query("rollback")
+    for number, said_now in scripts:
+        # A transaction left open would keep one of two servers for ever; three clients could wait for
+        # each other.
+        data = said_now + messages.query("rollback")
         world.say(number, data, said)
         expected[number] += own[number].feed(data)
     for number in range(3):

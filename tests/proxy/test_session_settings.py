@@ -24,7 +24,7 @@ from seawall.wire.pgwire.messages import ProtocolViolation
 
 
 def told(data: bytes) -> list[str | tuple[str, str | None]]:
-    """A batch in short: the text of each Parse, name and value of each set_config(), and what else there is."""
+    """A batch in short: the text of each Parse, name and value of each set_config(), and all the rest."""
     found: list[str | tuple[str, str | None]] = []
     for kind, body in MessageReader(1 << 20).feed(data):
         if kind == ord("P"):

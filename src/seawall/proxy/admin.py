@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import seawall
-from seawall.proxy.client import ATTACHED, WAITING, Client
+from seawall._version import __version__
+from seawall.proxy.client import Client
 from seawall.proxy.server import Server
+from seawall.proxy.speech import ATTACHED, WAITING
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import MessageReader
 from seawall.wire.pgwire.messages import ProtocolViolation
@@ -275,7 +276,7 @@ class Console:
         match = SHOW.match(sql)
         name = match.group(1).lower() if match else ""
         if name == "version":
-            return ["version"], [{"version": f"Seawall {seawall.__version__}"}]
+            return ["version"], [{"version": f"Seawall {__version__}"}]
         if name == "help":
             return ["command"], [{"command": one} for one in HELP.split(", ")]
         if name not in TABLES:

@@ -22,59 +22,21 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Final
 
-from seawall.proxy import server as owed
-from seawall.proxy.server import Note, Server, Sink
-from seawall.proxy.statements import Statement, parse_message, parse_suspicion
+from seawall.proxy import owed
+from seawall.proxy.server import Server
+from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING, Speech
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.scan import (
-    BOUND_NAME,
-    DDL_DATABASE,
-    SETTINGS,
-    UNKNOWN,
-    bound_names,
-    custom_names,
     suspicion,
 )
 
-CARRY_LIMIT: Final = 65_536
-"""A message that is only partly there is held back up to this size; a longer one is streamed."""
-PARSE_LIMIT: Final = 16 * 1024 * 1024
-"""A named Parse has to be whole before its statement can be shared; this is the longest one."""
-NAMES_BYTES: Final = 5 + 2 * 64
-"""A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
 HELD_LIMIT: Final = 65_536
 """A client that waits is not read any more once this much of it is held back."""
-MESSAGE_LIMIT: Final = 0x7FFFFFFF
-"""PostgreSQL's own limit is 1 GiB; whatever is longer than this is no message."""
-
-DETACHED, WAITING, ATTACHED, CLOSED = 0, 1, 2, 3
-
-TO_SERVER: Final = frozenset(
-    {
-        framing.QUERY,
-        framing.PARSE,
-        framing.BIND,
-        framing.DESCRIBE,
-        framing.EXECUTE,
-        framing.CLOSE,
-        framing.SYNC,
-        framing.FLUSH,
-        framing.FUNCTION_CALL,
-        framing.COPY_DATA,
-        framing.COPY_DONE,
-        framing.COPY_FAIL,
-        framing.TERMINATE,
-    }
-)
-STALLED: Final = -2
-UNNAMED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_UNSEEN})
-NAMING: Final = frozenset({framing.PARSE, framing.BIND, framing.DESCRIBE, framing.CLOSE})
-STATEMENT: Final = ord("S")
 COPYING: Final = frozenset({framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL})
 
 
-class Client(Sink):
+class Client(Speech):
     """One logged-in client connection. The protocol of its transport.
 
     Args:
@@ -84,65 +46,7 @@ class Client(Sink):
         ledger: its session state.
     """
 
-    __slots__ = (
-        "_carry",
-        "_deaf",
-        "_held",
-        "_parsed_here",
-        "_skip",
-        "address",
-        "began_at",
-        "clogged",
-        "connected_at",
-        "key",
-        "ledger",
-        "parameters",
-        "pid",
-        "pool",
-        "rename",
-        "seen_at",
-        "server",
-        "settings",
-        "state",
-        "statements",
-        "stay",
-        "transport",
-        "unnamed",
-        "waiting_since",
-        "worker",
-    )
-
-    def __init__(self, transport: Any, worker: Any, pool: Any, ledger: Any) -> None:  # noqa: ANN401
-        self.transport: Any = transport
-        self.worker: Any = worker
-        self.pool: Any = pool
-        self.ledger: Any = ledger
-        self.settings: Any = ledger.current
-        """The ledger's current settings, here because they are compared at every attach."""
-        self.parameters: Any = None
-        self.server: Server | None = None
-        self.state: int = DETACHED
-        self.stay: bool = pool.session
-        """Keep the server between transactions: session mode, or something pins the client to it."""
-        self.rename: bool = not pool.session
-        self.statements: dict[bytes, Statement] | None = None
-        self.pid: int = 0
-        self.key: bytes = b""
-        self.address: str = ""
-        self.clogged: bool = False
-        """It reads slower than it is written to."""
-        self.connected_at: float = 0.0
-        self.began_at: float = 0.0
-        self.seen_at: float = 0.0
-        self.waiting_since: float = 0.0
-        self._carry: bytes = b""
-        self.unnamed: bytes | None = None
-        """The last unnamed Parse: the server on which it is bound may be another one."""
-        self._held: bytes = b""
-        self._skip: int = 0
-        self._deaf: bool = False
-        self._parsed_here: bool = False
-        """Since the last Sync there was an unnamed Parse."""
+    __slots__ = ()
 
     # --- the transport's side -----------------------------------------------------------------------------
 
@@ -236,7 +140,7 @@ class Client(Sink):
                 server.suspect = 0
                 return
             self.state = WAITING
-            self.worker.examine(self, server)
+            self.worker.fitting.examine(self, server)
         elif not self.stay:
             self.server = None
             self.state = DETACHED
@@ -246,7 +150,7 @@ class Client(Sink):
 
     def parameter(self, server: Server, body: bytes) -> None:
         """A reported setting changed."""
-        self.worker.parameter_changed(self, server, body)
+        self.worker.fitting.parameter_changed(self, server, body)
 
     def refused(self, server: Server, body: bytes) -> None:
         """An error passed; a stale plan makes the statements be prepared afresh."""
@@ -254,23 +158,6 @@ class Client(Sink):
         if b"\0C0A000\0" in body and self.statements and self.rename:
             for statement in self.statements.values():
                 self.worker.statements.rename(statement)
-
-    def undone(self, note: Note, *, failed: bool) -> None:
-        """A Parse or Close came to nothing: names stand for what they stood for before."""
-        statements = self.statements
-        if note.owed == owed.UNNAMED and self.unnamed is note.new:
-            self.unnamed = None if failed else note.mine
-        elif statements is None or note.statement is None:
-            return
-        elif note.owed == owed.CLOSED_ALREADY:
-            statements[note.name] = note.statement
-        elif note.owed != owed.PARSED_UNSEEN and statements.get(note.name) is note.statement:
-            del statements[note.name]
-
-    def forgotten(self) -> None:
-        """DISCARD ALL or DEALLOCATE ALL: the client's names are free."""
-        self.statements = None
-        self.unnamed = None
 
     def lost(self, server: Server) -> None:
         """The server is gone under the client's feet."""
@@ -295,7 +182,7 @@ class Client(Sink):
         if self.clogged:
             self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:
-            self.worker.fit(self, server)
+            self.worker.fitting.fit(self, server)
             return
         self.proceed()
 
@@ -329,11 +216,6 @@ class Client(Sink):
         """Whether something was said that waits to be passed on."""
         return bool(self._held)
 
-    @property
-    def mid_message(self) -> bool:
-        """Whether the server has got only the beginning of a message."""
-        return self._skip > 0
-
     def fail(self, sqlstate: str, message: str, detail: str, hint: str = "") -> None:
         """Tell the client why and close its connection."""
         self.worker.close_client(self, sqlstate, message, detail, hint)
@@ -361,7 +243,7 @@ class Client(Sink):
         if server.applied is not self.settings or server.parameters is not self.parameters:
             self._held = data
             self.state = WAITING
-            self.worker.fit(self, server)
+            self.worker.fitting.fit(self, server)
             return False
         return True
 
@@ -388,266 +270,3 @@ class Client(Sink):
             self._carry = b""
         else:
             self._carry = data[position:]
-
-    # --- talking ------------------------------------------------------------------------------------------
-
-    def _converse(self, server: Server, data: bytes) -> None:  # noqa: C901, PLR0912 -- a hot loop
-        """Walk through a chunk of any messages; enter what they will cause, rename statements, send."""
-        if self._carry:
-            data = self._carry + data
-            self._carry = b""
-        end = len(data)
-        position = self._skip
-        start = 0
-        out: list[bytes] = []
-        if not server.pending:
-            server.since = monotonic()
-        while position + HEADER_BYTES <= end:
-            kind, length = HEADER.unpack_from(data, position)
-            after: int = position + 1 + length
-            if kind == framing.COPY_DATA and length >= 4:
-                position = after
-                continue
-            if length < 4 or length > MESSAGE_LIMIT or kind not in TO_SERVER or kind == framing.TERMINATE:
-                self._send(server, out, data[start:position])
-                self._leave(kind, length)
-                return
-            if after > end and not self._may_stream(kind, length, data, position):
-                break
-            if self.rename and kind in NAMING:
-                changed, until = self._named(server, kind, data, position, min(after, end))
-                if until == STALLED:
-                    self._stall(server, out, data, start, position)
-                    return
-                if until < 0:
-                    return
-                if until > position:
-                    out.append(data[start:position])
-                    out.append(changed)
-                    start = until
-            else:
-                self._enter(server, kind, data, position, after)
-            position = after
-        if self.state == CLOSED:
-            return
-        if position < end:
-            self._carry = data[position:]
-            end = position
-            self._skip = 0
-        else:
-            self._skip = position - end
-        self._send(server, out, data[start:end] if start or end != len(data) else data)
-        if server.free and not self._carry:
-            # Nothing was owed for it (a lone Flush, the rest of a failed copy): nothing will settle it.
-            self._rest(server)
-
-    def _suspect(self, server: Server, flags: int, sql: bytes) -> None:
-        """Remember what may change, and make way for what can't wait."""
-        server.suspect |= flags
-        if flags & (SETTINGS | UNKNOWN):
-            self.ledger.note(custom_names(sql))
-        if flags & DDL_DATABASE:
-            self.worker.database_ddl()
-
-    def _rest(self, server: Server) -> None:
-        if not self.stay and not self._skip and self.server is server and self.state == ATTACHED:
-            self.settled(server)
-
-    def _send(self, server: Server, out: list[bytes], rest: bytes) -> None:
-        if out:
-            out.append(rest)
-            rest = b"".join(out)
-        if rest:
-            server.send(rest)
-
-    def _may_stream(self, kind: int, length: int, data: bytes, position: int) -> bool:
-        """Whether a message that is not whole may go on as far as it came."""
-        if kind == framing.COPY_DATA:
-            return True
-        if kind == framing.PARSE and self.rename and length > PARSE_LIMIT:
-            self.fail("54000", f"statement of {length} bytes is too long to be shared", "")
-            return False
-        if length <= CARRY_LIMIT or len(data) - position < NAMES_BYTES:
-            return False
-        return kind != framing.PARSE or not self.rename or data[position + HEADER_BYTES] == 0
-
-    def _named(self, server: Server, kind: int, data: bytes, position: int, after: int) -> tuple[bytes, int]:
-        """Enter a message that names a statement.
-
-        Returns:
-            What to send instead and up to where it stands for the data; up to ``position`` if the message
-            goes on as it is, -1 if the client had to be cut.
-        """
-        if kind == framing.PARSE:
-            return self._parse(server, data, position, after)
-        first = position + HEADER_BYTES
-        if kind == framing.BIND:
-            first = data.find(b"\0", first, after) + 1
-        elif data[first] != STATEMENT:
-            server.unsynced = True
-            server.pending.append(owed.DESCRIBED if kind == framing.DESCRIBE else owed.CLOSED)
-            return b"", position
-        else:
-            first += 1
-        last = data.find(b"\0", first, after) if first else -1
-        if last < 0:
-            self.fail("08P01", "invalid string in message", "")
-            return b"", -1
-        if server.notes and self._uncertain(server, data[first:last]):
-            return b"", STALLED
-        server.unsynced = True
-        if kind == framing.CLOSE:
-            return self._close(server, data[first:last], position, after)
-        return self._use(server, kind, data, (position, first, last))
-
-    def _close(self, server: Server, name: bytes, position: int, after: int) -> tuple[bytes, int]:
-        """Close of a statement: a shared one stays on the server, for others."""
-        if self.statements and name in self.statements:
-            server.already(Note(owed.CLOSED_ALREADY, self.statements.pop(name), name))
-            return b"", after
-        if not name:
-            self.unnamed = server.unnamed = None
-        server.pending.append(owed.CLOSED)
-        return b"", position
-
-    def _use(self, server: Server, kind: int, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
-        """Bind or Describe of a statement whose name stands between the last two places of ``at``."""
-        position, first, last = at
-        name = data[first:last]
-        statement = self.statements.get(name) if self.statements else None
-        inject = b""
-        if not name:
-            inject = self._bring_unnamed(server)
-        elif statement is not None:
-            if statement.name not in server.statements:
-                inject = server.prepare(statement, owed.PARSED_UNSEEN, name)
-            if kind == framing.BIND and statement.suspicion:
-                self._suspect(server, statement.suspicion, statement.tail)
-        if kind == framing.BIND and server.suspect & BOUND_NAME:
-            self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
-        server.pending.append(owed.BOUND if kind == framing.BIND else owed.DESCRIBED)
-        if statement is None:
-            return (inject, position) if not inject else (inject + data[position:last], last)
-        length = HEADER.unpack_from(data, position)[1] + len(statement.name) - len(name)
-        return inject + HEADER.pack(kind, length) + data[
-            position + HEADER_BYTES : first
-        ] + statement.name, last
-
-    def _parse(self, server: Server, data: bytes, position: int, after: int) -> tuple[bytes, int]:
-        first = position + HEADER_BYTES
-        if data[first] == 0:
-            server.unsynced = self._parsed_here = True
-            whole = HEADER.unpack_from(data, position)[1] + 1 == after - position
-            new = data[position:after] if whole and after - position <= CARRY_LIMIT else None
-            server.noted(Note(owed.UNNAMED, None, b"", self.unnamed, server.unnamed, new))
-            self.unnamed = server.unnamed = new
-            flags = parse_suspicion(data[first + 1 : after]) if whole else UNKNOWN
-            if flags:
-                self._suspect(server, flags, data[first + 1 : after])
-            return b"", position
-        last = data.find(b"\0", first, after)
-        if last < 0:
-            self.fail("08P01", "invalid string in message", "")
-            return b"", -1
-        name, tail = data[first:last], data[last + 1 : after]
-        if server.notes and self._uncertain(server, name):
-            return b"", STALLED
-        server.unsynced = True
-        if self.statements is None:
-            self.statements = {}
-        known = self.statements.get(name)
-        if known is not None:
-            # The server itself has to refuse it, because that also fails the transaction.
-            inject = (
-                b"" if known.name in server.statements else server.prepare(known, owed.PARSED_UNSEEN, name)
-            )
-            server.pending.append(owed.PLAIN_PARSED)
-            return inject + parse_message(known.name, tail), after
-        if len(self.statements) >= self.pool.statements_per_client:
-            self.fail(
-                "53400", "too many prepared statements", "", "Close statements that are no longer used."
-            )
-            return b"", -1
-        statement: Statement = self.worker.statements.get(tail)
-        self.statements[name] = statement
-        if statement.name in server.statements:
-            server.already(Note(owed.PARSED_ALREADY, statement, name))
-            return b"", after
-        return server.prepare(statement, owed.PARSED, name), after
-
-    def _uncertain(self, server: Server, name: bytes) -> bool:
-        """Whether what a name stands for hangs on a Sync that isn't answered yet."""
-        if owed.SYNCED not in server.pending or (not name and self._parsed_here):
-            return False
-        return any((note.owed in UNNAMED) is not bool(name) for note in server.notes)
-
-    def _stall(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
-        """Send what comes before ``position`` and keep the rest until the Sync is answered."""
-        self._skip = 0
-        self._held = data[position:]
-        self.state = WAITING
-        server.stalled = True
-        self._send(server, out, data[start:position])
-
-    def resume(self) -> None:
-        """The Sync is answered: go on."""
-        self.proceed()
-
-    def _bring_unnamed(self, server: Server) -> bytes:
-        """The Parse to send first if the unnamed statement was parsed on another server."""
-        mine = self.unnamed
-        if mine is None or server.unnamed is mine:
-            return b""
-        server.noted(Note(owed.UNNAMED_UNSEEN, None, b"", mine, server.unnamed, mine))
-        server.unnamed = mine
-        flags = parse_suspicion(mine[HEADER_BYTES + 1 :])
-        if flags:
-            self._suspect(server, flags, mine)
-        return mine
-
-    def _enter(self, server: Server, kind: int, data: bytes, position: int, after: int) -> None:
-        """Enter the reply that a message will cause, for messages that go on as they are."""
-        pending = server.pending
-        if kind == framing.SYNC:
-            if not server.copying_in:
-                pending.append(owed.SYNCED)
-                server.unsynced = self._parsed_here = False
-        elif kind == framing.EXECUTE:
-            pending.append(owed.EXECUTED)
-            server.unsynced = True
-            self.pool.queries += 1
-        elif kind == framing.QUERY:
-            pending.append(owed.SIMPLE)
-            server.unsynced = self._parsed_here = False
-            self.unnamed = server.unnamed = None
-            self.pool.queries += 1
-            sql = data[position + HEADER_BYTES : after - 1]
-            flags = suspicion(sql) if after <= len(data) else UNKNOWN
-            if flags:
-                self._suspect(server, flags, sql)
-        elif kind == framing.BIND:
-            pending.append(owed.BOUND)
-            server.unsynced = True
-        elif kind == framing.DESCRIBE:
-            pending.append(owed.DESCRIBED)
-            server.unsynced = True
-        elif kind == framing.PARSE:
-            pending.append(owed.PLAIN_PARSED)
-            server.unsynced = True
-        elif kind == framing.CLOSE:
-            pending.append(owed.CLOSED)
-            server.unsynced = True
-        elif kind == framing.FUNCTION_CALL:
-            pending.append(owed.SIMPLE)
-            server.suspect |= UNKNOWN
-        elif kind == framing.COPY_DONE or kind == framing.COPY_FAIL:  # noqa: PLR1714
-            server.copy_ended()
-
-    def _leave(self, kind: int, length: int) -> None:
-        """Terminate, or something that is no message."""
-        if kind == framing.TERMINATE:
-            self.transport.close()
-        elif kind not in TO_SERVER:
-            self.fail("08P01", f"invalid frontend message type {kind}", "")
-        else:
-            self.fail("08P01", f"invalid length {length} of frontend message type {chr(kind)!r}", "")

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from seawall.proxy import server as owed
-from seawall.proxy.server import Note, Server, Sink
+from seawall.proxy import owed
+from seawall.proxy.owed import Note
+from seawall.proxy.server import Server, Sink
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import MessageReader
 from seawall.wire.pgwire.messages import ProtocolViolation, parse_data_row
@@ -61,7 +62,7 @@ class Batch(Sink):
 
     def parameter(self, server: Server, body: bytes) -> None:
         """A reported setting changed by our own doing."""
-        server.pool.worker.server_parameter(server, body)
+        server.pool.worker.fitting.server_parameter(server, body)
 
     def refused(self, server: Server, body: bytes) -> None:
         """Keep the first error."""

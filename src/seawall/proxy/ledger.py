@@ -122,6 +122,11 @@ _LASTING: Final[tuple[tuple[int, Pin], ...]] = (
 _OF_SERVER: Final = frozenset({"in_hot_standby", "server_version", "server_encoding", "integer_datetimes"})
 """Reported, but nothing that a session sets."""
 
+_OF_TRANSACTION: Final = frozenset(
+    {"transaction_isolation", "transaction_read_only", "transaction_deferrable"}
+)
+"""Listed as settings of the session once any transaction has set them, and never outliving it."""
+
 # --- the question -------------------------------------------------------------------------------------------
 
 _COLUMNS: Final = 3
@@ -264,6 +269,8 @@ def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
         name, value = row[1], row[2]
         if name is not None and value is not None:
             settings[folded(messages.decode(name))] = messages.decode(value)
+    for of_transaction in _OF_TRANSACTION:
+        settings.pop(of_transaction, None)
     if settings.get("role") == "none":
         del settings["role"]
     if creates_temporary(settings.get("search_path", "")):

@@ -14,7 +14,8 @@ from collections import deque
 from typing import Any, Final
 
 from seawall.proxy.client import Client
-from seawall.proxy.server import Note, Server, Sink
+from seawall.proxy.owed import Note
+from seawall.proxy.server import Server, Sink
 from seawall.proxy.settings import PoolMode
 
 READY, DRAINING = 0, 1
@@ -39,7 +40,7 @@ class Idle(Sink):
 
     def parameter(self, server: Server, body: bytes) -> None:
         """A reload of the server's configuration changed a reported setting."""
-        self.pool.worker.server_parameter(server, body)
+        self.pool.worker.fitting.server_parameter(server, body)
 
     def refused(self, server: Server, body: bytes) -> None:
         """Usually 57P01: the server is being shut down."""

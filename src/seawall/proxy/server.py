@@ -27,49 +27,37 @@ Source: PostgreSQL documentation, chapter "Message Flow"; ``PostgresMain`` for w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any, Final
 
+from seawall.proxy.owed import (
+    BOUND,
+    CLOSE_COMPLETE_MESSAGE,
+    CLOSED,
+    CLOSED_ALREADY,
+    CLOSED_UNSEEN,
+    COPY_END,
+    DESCRIBED,
+    EXECUTED,
+    MADE_UP,
+    NOTED,
+    PARSE_COMPLETE_MESSAGE,
+    PARSED,
+    PARSED_ALREADY,
+    PARSED_UNSEEN,
+    PLAIN_PARSED,
+    SIMPLE,
+    SYNCED,
+    UNNAMED,
+    UNNAMED_UNSEEN,
+    UNSEEN,
+    Note,
+)
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.scan import tag_suspicion
-
-# What is owed. Small numbers, because they are compared on every message.
-SIMPLE: Final = 1
-"""Query or FunctionCall: everything up to and including a ReadyForQuery."""
-SYNCED: Final = 2
-"""Sync: a ReadyForQuery."""
-PARSED: Final = 3
-"""A client's Parse that was sent; has a note."""
-BOUND: Final = 4
-DESCRIBED: Final = 5
-CLOSED: Final = 6
-EXECUTED: Final = 7
-PARSED_UNSEEN: Final = 8
-"""A Parse of ours: its reply is swallowed; has a note."""
-CLOSED_UNSEEN: Final = 9
-"""A Close of ours, of a shared statement that has to make room; has a note."""
-PARSED_ALREADY: Final = 10
-"""A client's Parse that was not sent: its reply is made up; has a note."""
-CLOSED_ALREADY: Final = 11
-"""A client's Close that was not sent; has a note."""
-COPY_END: Final = 12
-PLAIN_PARSED: Final = 13
-"""A client's Parse on a server it does not share."""
-UNNAMED: Final = 14
-"""A client's Parse of its unnamed statement; has a note."""
-UNNAMED_UNSEEN: Final = 15
-"""The unnamed Parse once more, on another server; has a note."""
-
-NOTED: Final = frozenset(
-    {PARSED, PARSED_UNSEEN, PARSED_ALREADY, CLOSED_ALREADY, CLOSED_UNSEEN, UNNAMED, UNNAMED_UNSEEN}
-)
-UNSEEN: Final = frozenset({PARSED_UNSEEN, UNNAMED_UNSEEN, CLOSED_UNSEEN})
-MADE_UP: Final = frozenset({PARSED_ALREADY, CLOSED_ALREADY, COPY_END})
-
-PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
-CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
 
 ORDINARY_TAGS: Final = frozenset(
     {b"SEL", b"INS", b"UPD", b"DEL", b"BEG", b"COM", b"ROL", b"COP", b"FET", b"SAV", b"MER", b"STA"}
@@ -93,77 +81,46 @@ CARRY_LIMIT: Final = 65_536
 OPEN, BROKEN = 0, 1
 
 
-class Note:
-    """What to take back if a message that was sent ahead comes to nothing.
-
-    Attributes:
-        owed: what kind of message.
-        statement: the named statement it was about.
-        name: the client's name for it.
-        mine: the client's unnamed Parse before.
-        held: the server's unnamed Parse before.
-        new: the unnamed Parse that this one made current.
-    """
-
-    __slots__ = ("held", "mine", "name", "new", "owed", "statement")
-
-    def __init__(
-        self,
-        owed: int,
-        statement: Statement | None,
-        name: bytes,
-        mine: bytes | None = None,
-        held: bytes | None = None,
-        new: bytes | None = None,
-    ) -> None:
-        self.owed: int = owed
-        self.statement: Statement | None = statement
-        self.name: bytes = name
-        self.mine: bytes | None = mine
-        self.held: bytes | None = held
-        self.new: bytes | None = new
-
-
-class Sink:
+class Sink(ABC):
     """Whoever uses a server connection just now: a client, an errand of the proxy, the pool."""
 
     __slots__ = ()
 
+    @abstractmethod
     def deliver(self, data: bytes) -> None:
         """Take bytes of the server's stream; they may end inside a message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settled(self, server: Server) -> None:
         """Everything sent has been answered and the last ReadyForQuery was seen."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parameter(self, server: Server, body: bytes) -> None:
         """A ParameterStatus passed (it is also delivered)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refused(self, server: Server, body: bytes) -> None:
         """An ErrorResponse passed (it is also delivered)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def undone(self, note: Note, *, failed: bool) -> None:
         """A message came to nothing: it failed itself, or one before it did."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self) -> None:
         """What was uncertain is decided (``Server.stalled``)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forgotten(self) -> None:
         """All prepared statements are gone (DISCARD ALL, DEALLOCATE ALL)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lost(self, server: Server) -> None:
         """The connection is gone; ``server.last_error`` has what the server said last, if it did."""
-        raise NotImplementedError
 
+    @abstractmethod
     def throttle(self, *, stop: bool) -> None:
         """The server takes no more for now, or takes more again."""
-        raise NotImplementedError
 
 
 class Server:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from seawall.proxy.client import ATTACHED, DETACHED, Client
+from seawall.proxy.client import Client
 from seawall.proxy.pool import Pool
 from seawall.proxy.server import Server
+from seawall.proxy.speech import ATTACHED, DETACHED
 from seawall.proxy.worker import Worker
 from seawall.wire.pgwire import framing
 

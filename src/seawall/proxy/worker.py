@@ -16,28 +16,27 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import Any, Final
 
-from seawall.proxy import server as owed
+from seawall.proxy import owed
 from seawall.proxy.backends import Backends
-from seawall.proxy.client import ATTACHED, CLOSED, DETACHED, WAITING, Client
+from seawall.proxy.client import Client
 from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in
 from seawall.proxy.errands import Batch
-from seawall.proxy.ledger import SURVIVES_DISCARD, read_answer
+from seawall.proxy.fitting import Fitting
+from seawall.proxy.ledger import SURVIVES_DISCARD
 from seawall.proxy.pool import Pool
 from seawall.proxy.reported import Reported, reported_of
-from seawall.proxy.server import Server
-from seawall.proxy.session_settings import EMPTY, Settings, apply_batch, describe_failure
+from seawall.proxy.server import BROKEN, OPEN, Server
+from seawall.proxy.session_settings import EMPTY, Settings
 from seawall.proxy.settings import AuthMethod, Database, PoolMode, ProxySettings, User
 from seawall.proxy.shared import Row
+from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.statements import StatementCache
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.passwords import PlainSecret, Secret, parse_secret
-from seawall.wire.pgwire.scan import SETTINGS
 from seawall.wire.pgwire.scram import verifier_for
 
 POOLS_LIMIT: Final = 10_000
 """Pairs of user and database one worker keeps pools for."""
-WELCOMES_LIMIT: Final = 10_000
-"""Sets of startup settings whose outcome is remembered."""
 RETRY_FIRST_S: Final = 0.05
 RETRY_LAST_S: Final = 1.0
 KEY_BYTES: Final = 4
@@ -80,6 +79,7 @@ class Worker:
         self.mock_key = mock_key
         self.siblings: Any = None
         self._next_pid = secrets.randbelow(1 << INDEX_BITS)
+        self.fitting = Fitting(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns: deque[Pool] = deque()
         self._secrets: dict[str, Secret] = {}
@@ -140,7 +140,7 @@ class Worker:
         """Find out what a server in this client's state reports, tell the client, and let it in."""
         known = self.welcomes.get((client.pool, client.settings))
         if known is not None:
-            self._let_in(client, known)
+            self.fitting.let_in(client, known)
             return
         client.state = WAITING
         server = client.pool.take(client)
@@ -148,18 +148,6 @@ class Worker:
             client.pool.wait(client)
         else:
             client.granted(server)
-
-    def _let_in(self, client: Client, reported: Reported) -> None:
-        client.parameters = reported
-        out = [self._news(client, reported)]
-        out.append(messages.backend_key_data(client.pid, client.key))
-        out.append(messages.ready_for_query(b"I"))
-        client.transport.write(b"".join(out))
-
-    def _news(self, client: Client, reported: Reported) -> bytes:
-        """What the client doesn't know yet of what its server reports."""
-        news = client.ledger.adopt(reported)
-        return b"".join(messages.parameter_status(name, value) for name, value in news)
 
     def client_gone(self, client: Client) -> None:
         """A client's connection is closed: free what it had."""
@@ -180,7 +168,7 @@ class Worker:
             server.paused = False
             server.transport.resume_reading()
         in_transaction = server.status != framing.IDLE
-        if server.state == owed.BROKEN:
+        if server.state == BROKEN:
             pool.forget(server)
         elif server.busy or client.mid_message:
             self.start(cancel(self.addresses, server.backend, server.pid, server.key))
@@ -219,110 +207,6 @@ class Worker:
         )
         client.transport.close()
         self.client_gone(client)
-
-    # --- fitting sessions to servers ----------------------------------------------------------------------
-
-    def fit(self, client: Client, server: Server) -> None:
-        """Put a server into a client's session state, then let the client go on."""
-        if server.applied is client.settings:
-            self._fitted(client, server)
-            return
-        batch = apply_batch(server.applied, client.settings)
-        Batch(server, batch.data, batch.ready, lambda done: self._applied(client, done))
-
-    def _applied(self, client: Client, batch: Batch) -> None:
-        server = batch.server
-        if not self._after(client, batch):
-            return
-        if batch.error is not None:
-            sqlstate, message, detail = describe_failure(messages.parse_fields(batch.error))
-            client.server = None
-            server.pool.discard(server)
-            self.close_client(client, sqlstate, message, detail)
-            return
-        server.applied = client.settings
-        self._fitted(client, server)
-
-    def _fitted(self, client: Client, server: Server) -> None:
-        server.sink = client
-        if client.parameters is None:
-            if len(self.welcomes) >= WELCOMES_LIMIT:
-                self.welcomes.clear()
-            self.welcomes[client.pool, client.settings] = server.parameters
-            self._let_in(client, server.parameters)
-            client.server = None
-            client.state = DETACHED
-            client.pool.put(server)
-            client.catch_up()
-            return
-        if client.parameters is not server.parameters:
-            client.parameters = server.parameters
-            client.transport.write(self._news(client, server.parameters))
-        client.proceed()
-
-    def examine(self, client: Client, server: Server) -> None:
-        """Ask the server what became of the session, then give it back or keep it."""
-        flags = server.suspect
-        server.suspect = 0
-        ledger = client.ledger
-        if server.discarded:
-            server.discarded = False
-            server.applied = ledger.discarded()
-        asked = ledger.to_ask(flags)
-        question = ledger.question(asked) if asked else b""
-        if question:
-            Batch(server, question, 1, lambda done: self._examined(client, asked, done))
-        else:
-            self._known(client, server, asked, [])
-
-    def _examined(self, client: Client, asked: int, batch: Batch) -> None:
-        server = batch.server
-        if not self._after(client, batch):
-            return
-        server.sink = client
-        if batch.error is not None:
-            client.ledger.unanswered()
-            asked = 0
-        self._known(client, server, asked, batch.rows)
-
-    def _known(self, client: Client, server: Server, asked: int, rows: list[list[bytes | None]]) -> None:
-        ledger = client.ledger
-        applied = ledger.examined(read_answer(asked, rows)) if asked else None
-        if applied is not None:
-            server.applied = applied
-        client.settings = ledger.current
-        client.stay = client.pool.session or not ledger.portable
-        if server.applied is not client.settings and (client.stay or client.holding):
-            self.fit(client, server)
-        else:
-            client.proceed()
-
-    def _after(self, client: Client, batch: Batch) -> bool:
-        """Whether the client behind an errand is still there, and its server too."""
-        server = batch.server
-        if batch.gone:
-            client.server = None
-            server.pool.forget(server)
-            if client.state != CLOSED:
-                self.close_client(client, "08006", "the server connection was lost")
-            return False
-        if client.state == CLOSED:
-            client.server = None
-            client.stay = True  # its state is unknown: clean it
-            self.recycle(server, client)
-            return False
-        return True
-
-    def parameter_changed(self, client: Client, server: Server, body: bytes) -> None:
-        """The client's own doing changed a reported setting; it has seen the message."""
-        name, value = messages.parse_parameter_status(body)
-        server.parameters = client.parameters = server.parameters.changed(name, value)
-        client.ledger.on_parameter_status(name, value)
-        server.suspect |= SETTINGS
-
-    def server_parameter(self, server: Server, body: bytes) -> None:
-        """A server reported a setting."""
-        server.parameters = server.parameters.changed(*messages.parse_parameter_status(body))
 
     def close_idle(self) -> None:
         """Close all idle server connections."""
@@ -495,7 +379,7 @@ class Worker:
             await cancel(self.addresses, server.backend, server.pid, server.key)
         finally:
             server.cancels -= 1
-            if not server.cancels and server.sink is server.pool.idle_sink and server.state == owed.OPEN:
+            if not server.cancels and server.sink is server.pool.idle_sink and server.state == OPEN:
                 server.pool.put(server)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,8 +1,8 @@
 """Message framing: the type bytes, and a reader that cuts a stream into whole messages.
 
-The relay doesn't use the reader: it only looks at headers and forwards bytes as they came. The reader is for the
-ends of conversations that the proxy holds itself (logins, questions, the admin console), where messages are
-small. Source: PostgreSQL documentation, chapter "Message Formats".
+The relay doesn't use the reader: it only looks at headers and forwards bytes as they came. The reader is for
+the ends of conversations that the proxy holds itself (logins, questions, the admin console), where messages
+are small. Source: PostgreSQL documentation, chapter "Message Formats".
 """
 
 from __future__ import annotations

@@ -1,0 +1,74 @@
+"""What a server owes: the kinds of replies that are due, and what to take back if they don't come."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from seawall.proxy.statements import Statement
+
+# What is owed. Small numbers, because they are compared on every message.
+SIMPLE: Final = 1
+"""Query or FunctionCall: everything up to and including a ReadyForQuery."""
+SYNCED: Final = 2
+"""Sync: a ReadyForQuery."""
+PARSED: Final = 3
+"""A client's Parse that was sent; has a note."""
+BOUND: Final = 4
+DESCRIBED: Final = 5
+CLOSED: Final = 6
+EXECUTED: Final = 7
+PARSED_UNSEEN: Final = 8
+"""A Parse of ours: its reply is swallowed; has a note."""
+CLOSED_UNSEEN: Final = 9
+"""A Close of ours, of a shared statement that has to make room; has a note."""
+PARSED_ALREADY: Final = 10
+"""A client's Parse that was not sent: its reply is made up; has a note."""
+CLOSED_ALREADY: Final = 11
+"""A client's Close that was not sent; has a note."""
+COPY_END: Final = 12
+PLAIN_PARSED: Final = 13
+"""A client's Parse on a server it does not share."""
+UNNAMED: Final = 14
+"""A client's Parse of its unnamed statement; has a note."""
+UNNAMED_UNSEEN: Final = 15
+"""The unnamed Parse once more, on another server; has a note."""
+
+NOTED: Final = frozenset(
+    {PARSED, PARSED_UNSEEN, PARSED_ALREADY, CLOSED_ALREADY, CLOSED_UNSEEN, UNNAMED, UNNAMED_UNSEEN}
+)
+UNSEEN: Final = frozenset({PARSED_UNSEEN, UNNAMED_UNSEEN, CLOSED_UNSEEN})
+MADE_UP: Final = frozenset({PARSED_ALREADY, CLOSED_ALREADY, COPY_END})
+
+PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
+CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
+
+
+class Note:
+    """What to take back if a message that was sent ahead comes to nothing.
+
+    Attributes:
+        owed: what kind of message.
+        statement: the named statement it was about.
+        name: the client's name for it.
+        mine: the client's unnamed Parse before.
+        held: the server's unnamed Parse before.
+        new: the unnamed Parse that this one made current.
+    """
+
+    __slots__ = ("held", "mine", "name", "new", "owed", "statement")
+
+    def __init__(
+        self,
+        owed: int,
+        statement: Statement | None,
+        name: bytes,
+        mine: bytes | None = None,
+        held: bytes | None = None,
+        new: bytes | None = None,
+    ) -> None:
+        self.owed: int = owed
+        self.statement: Statement | None = statement
+        self.name: bytes = name
+        self.mine: bytes | None = mine
+        self.held: bytes | None = held
+        self.new: bytes | None = new
