@@ -56,6 +56,7 @@ class Sizes:
     """How much of everything."""
 
     rounds: int
+    connect_runs: int
     transactions: int
     waits: int
     share_runs: int
@@ -67,8 +68,8 @@ class Sizes:
     stall_s: float
 
 
-FULL = Sizes(11, 40_000, 40_000, 9, 3.0, IDLE_CLIENTS, IDLE_HOLD_S, 1_000_000_000, 2_000_000_000, 3.0)
-QUICK = Sizes(2, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
+FULL = Sizes(11, 3, 40_000, 40_000, 9, 3.0, IDLE_CLIENTS, IDLE_HOLD_S, 1_000_000_000, 2_000_000_000, 3.0)
+QUICK = Sizes(2, 1, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Stage:
     def arms(self, found: Mapping[str, Endpoint], kind: load.Kind, clients: int) -> dict[str, load.Arm]:
         """Return one arm per endpoint."""
         return {
-            name: load.Arm(endpoint, kind, clients, DATABASE, self.script) for name, endpoint in found.items()
+            name: load.Arm(endpoint, kind, clients, DATABASE, self.script, self.sizes.connect_runs)
+            for name, endpoint in found.items()
         }
 
     def measure(self, arms: Mapping[str, load.Arm]) -> dict[str, list[float]]:
@@ -146,7 +148,8 @@ def cpu_row(stage: Stage, label: str, arms: Mapping[str, load.Arm]) -> None:
     taken = stage.measure(arms)
     medians = {name: statistics.median(rounds) for name, rounds in taken.items()}
     rates = ", ".join(f"{name} {statistics.median(arm.rates):,.0f}/s" for name, arm in arms.items())
-    stage.run.say(f"{label}: { ({name: round(value, 1) for name, value in medians.items()}) } us; {rates}")
+    rounded = {name: round(value, 1) for name, value in medians.items()}
+    stage.run.say(f"{label}: {rounded} us; {rates}")
     for one in stage.ours:
         if one.build not in taken:
             continue

@@ -12,7 +12,6 @@ from benchmarks.proxying import processes
 from benchmarks.proxying.cluster import pgbench
 from benchmarks.proxying.endpoints import Endpoint
 
-CONNECT_RUNS = 3
 EACH_MIN = 100
 """Transactions per client; with fewer the connections would cost more than what goes over them."""
 TIMEOUT_S = 600.0
@@ -61,6 +60,7 @@ class Arm:
     clients: int
     database: str
     script: Path
+    connect_runs: int = 3
     rates: list[float] = field(default_factory=list)
     """Transactions per second of each run."""
     connect_s: float | None = None
@@ -68,7 +68,7 @@ class Arm:
     def __call__(self, number: int) -> float:
         """Run about ``number`` transactions and return the CPU seconds they would have cost the proxy."""
         if self.connect_s is None:
-            self.connect_s = statistics.median(self._run(1) for _ in range(CONNECT_RUNS))
+            self.connect_s = statistics.median(self._run(1) for _ in range(self.connect_runs))
             self.rates.clear()
         # Many clients get more: what their connections cost and is taken off must stay the smaller part.
         each = max(EACH_MIN, int(number * self.kind.share) // self.clients)
