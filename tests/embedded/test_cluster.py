@@ -7,6 +7,7 @@ import pytest
 
 from seawall.embedded import Cluster, ClusterError, EngineNotFound, Node, StatementFailed, find_engine, ports
 from seawall.embedded.client import Connection
+from seawall.embedded.rejoining import follows
 from seawall.kernel.errors import DatabaseUnavailable, PolicyError, ServiceUnavailable, UsageError
 from tests.embedded.servers import until
 
@@ -194,6 +195,24 @@ def test_a_replica_that_cannot_be_added_leaves_nothing(cluster, monkeypatch) -> 
     assert made.primary.execute("SELECT 1") == [("1",)]
 
 
+def test_a_replica_that_stays_behind_is_told(cluster) -> None:
+    made = cluster(replicas=1)
+    made.node("pg2").execute("SELECT pg_wal_replay_pause()")
+    made.primary.execute("CREATE TABLE kept AS SELECT 1")
+    with pytest.raises(ClusterError, match=r"pg2: has not replayed 0/\w+ after 0.1 s"):
+        made.wait_caught_up(0.1)
+    made.node("pg2").execute("SELECT pg_wal_replay_resume()")
+    made.wait_caught_up()
+
+
+def test_a_leader_that_is_gone_is_told(cluster) -> None:
+    made = cluster()
+    (node,) = made.nodes
+    node.kill()
+    with pytest.raises(DatabaseUnavailable):
+        follows(node, node)
+
+
 # --- starting over ------------------------------------------------------------------------------------------
 
 
@@ -226,6 +245,14 @@ def test_start_finds_the_primary_that_somebody_else_promoted(cluster, running) -
     assert made.primary.name == "pg2"
     made.wait_caught_up()
     assert [count(node) for node in made.nodes] == [11, 11]
+
+
+def test_without_any_former_primary_nothing_is_started(cluster) -> None:
+    made = cluster(replicas=1)
+    made.stop()
+    (made.node("pg1").data_directory / "standby.signal").touch()
+    with pytest.raises(ClusterError, match="every node is a replica"):
+        made.start()
 
 
 def test_a_port_that_was_lost_is_replaced_and_everybody_told(cluster) -> None:

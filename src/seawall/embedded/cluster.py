@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +43,7 @@ PORT_ATTEMPTS_MAX: Final = 5
 """Ports tried in a row for one start, each chosen by the system, before giving up."""
 
 CATCH_UP_TIMEOUT_S: Final = 30.0
-CATCH_UP_POLL_S: Final = 0.01
+"""For replicas that are merely a little behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +133,16 @@ class Cluster:
         )
         if directory is None:
             places.sweep(account)
-        home = places.claim(directory, account)
+        return cls._make(places.claim(directory, account), state, usable, account, replicas, password)
+
+    @classmethod
+    def _make(
+        cls, home: Path, state: ClusterState, engine: Engine, account: Account, replicas: int, password: str
+    ) -> Cluster:
         with Lock(home / places.LOCK_NAME).held():
             places.check_free(home)
             write_file(home / FILE_NAME, dump(state), account, mode=0o600)
-            cluster = cls(home, state, usable, account)
+            cluster = cls(home, state, engine, account)
             cluster._depth = 1
             try:
                 cluster._build(replicas, password)
@@ -250,16 +254,7 @@ class Cluster:
         Raises:
             ClusterError: There is no primary, or a replica is behind for so long.
         """
-        give_up = time.monotonic() + timeout_s
-        ((target,),) = self.primary.execute("SELECT pg_current_wal_lsn()")
-        for node in self.nodes:
-            if not node.is_running or node.is_paused or not node.is_standby:
-                continue
-            question = f"SELECT coalesce(pg_last_wal_replay_lsn() >= '{target}'::pg_lsn, false)"
-            while node.execute(question) != [("t",)]:
-                if time.monotonic() >= give_up:
-                    raise ClusterError(node.name, f"has not replayed {target} after {timeout_s:g} s")
-                time.sleep(CATCH_UP_POLL_S)
+        rejoining.wait_replayed(self.nodes, self.primary, timeout_s)
 
     # --- starting and stopping ----------------------------------------------------------------------------
 
@@ -279,23 +274,12 @@ class Cluster:
             for node in self.nodes:
                 if node.is_paused:
                     node.resume()
-            leader = self._leader() or self._last_leader()
+            leader = self._leader() or places.last_leader(self.nodes, self._state.leader)
             self._follow(leader)
             self._launch_all([leader])
             self._launch_all([node for node in self.nodes if node is not leader and node.is_standby])
             outsiders = [node for node in self.nodes if node is not leader and not node.is_standby]
             return [self._bring_back(node, leader) for node in outsiders]
-
-    def _last_leader(self) -> Node:
-        candidates = [node for node in self.nodes if not node.is_standby]
-        if not candidates:
-            raise ClusterError("cluster", "every node is a replica: start one and promote() it")
-        planned = self._state.leader
-
-        def seniority(node: Node) -> tuple[int, bool]:
-            return places.last_timeline(node.data_directory), node.name == planned
-
-        return max(candidates, key=seniority)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop every node, paused ones included; the primary first, so that the replicas get all it wrote.

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from seawall.embedded import pidfile, processes
 from seawall.embedded.accounts import Account, server_account
 from seawall.embedded.directories import Lock, make_directory, scratch_directory, write_file
 from seawall.embedded.engines import Engine, engine_at, find_engine
+from seawall.embedded.errors import ClusterError
 from seawall.embedded.node import Node
 from seawall.embedded.state import FILE_NAME, STATE_BYTES_MAX, ClusterState, Owner, dump, parse
 from seawall.kernel.errors import PolicyError, ServiceUnavailable, UsageError
@@ -31,6 +33,7 @@ __all__ = [
     "default_directory",
     "engine_of",
     "holds_cluster",
+    "last_leader",
     "last_timeline",
     "read_state",
     "remove",
@@ -241,3 +244,15 @@ def last_timeline(data_directory: Path) -> int:
     """The newest timeline a data directory has heard of, from its history files; 1 without any."""
     names = [path.stem for path in (data_directory / "pg_wal").glob("*.history")]
     return max((int(name, 16) for name in names if HISTORY.fullmatch(name)), default=1)
+
+
+def last_leader(nodes: Sequence[Node], planned: str) -> Node:
+    """Of nodes that are all down, the one that was promoted last; the planned one if none was.
+
+    Raises:
+        ClusterError: Every one is a replica.
+    """
+    candidates = [node for node in nodes if not node.is_standby]
+    if not candidates:
+        raise ClusterError("cluster", "every node is a replica: start one and promote() it")
+    return max(candidates, key=lambda node: (last_timeline(node.data_directory), node.name == planned))

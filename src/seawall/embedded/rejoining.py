@@ -28,7 +28,7 @@ from seawall.embedded.errors import ClusterError, StatementFailed
 from seawall.embedded.node import Node
 from seawall.kernel.errors import DatabaseUnavailable
 
-__all__ = ["Rejoin", "follows", "gather", "rejoin", "wait_streaming"]
+__all__ = ["Rejoin", "follows", "gather", "rejoin", "wait_replayed", "wait_streaming"]
 
 FOLLOW_TIMEOUT_S: Final = 20.0
 """From the start of a replica to streaming; a replica that is merely far behind streams at once."""
@@ -87,6 +87,24 @@ def wait_streaming(node: Node, leader: Node, timeout_s: float = FOLLOW_TIMEOUT_S
         if time.monotonic() >= give_up:
             raise ClusterError(node.name, f"doesn't follow {leader.name} after {timeout_s:g} s\n{log}")
         time.sleep(FOLLOW_POLL_S)
+
+
+def wait_replayed(nodes: Sequence[Node], leader: Node, timeout_s: float) -> None:
+    """Wait until every running replica has replayed all that the leader has written by now.
+
+    Raises:
+        ClusterError: One is behind for so long.
+    """
+    give_up = time.monotonic() + timeout_s
+    ((target,),) = leader.execute("SELECT pg_current_wal_lsn()")
+    question = f"SELECT coalesce(pg_last_wal_replay_lsn() >= '{target}', false)"
+    for node in nodes:
+        if not node.is_running or node.is_paused or not node.is_standby:
+            continue
+        while node.execute(question) != [("t",)]:
+            if time.monotonic() >= give_up:
+                raise ClusterError(node.name, f"has not replayed {target} after {timeout_s:g} s")
+            time.sleep(FOLLOW_POLL_S)
 
 
 def gather(nodes: Sequence[Node], leader: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
