@@ -188,22 +188,30 @@ def test_an_unknown_state_is_reset_first() -> None:
     assert told(apply_batch(None, settings_of({"a": "1"})).data) == [*reset, SET_CONFIG, ("a", "1"), "S"]
 
 
-def test_the_encoding_comes_first_and_timeouts_last() -> None:
+def test_limits_are_lifted_first_and_set_last_and_the_encoding_comes_before_all_values() -> None:
     current = settings_of(
         {"client_encoding": "UTF8", "lock_timeout": "1", "statement_timeout": "1", "z": "1"}
     )
     wanted = settings_of(
-        {"client_encoding": "LATIN1", "a": "1", "statement_timeout": "2", "idle_timeout": "3"}
+        {
+            "client_encoding": "LATIN1",
+            "a": "1",
+            "statement_timeout": "2",
+            "transaction_timeout": "3",
+            "role": "r",
+        }
     )
     assert steps(current, wanted) == [
+        ("statement_timeout", None),
         ("client_encoding", "LATIN1"),
-        ("lock_timeout", None),
         ("a", "1"),
+        ("lock_timeout", None),
         ("z", None),
-        ("idle_timeout", "3"),
+        ("role", "r"),
         ("statement_timeout", "2"),
+        ("transaction_timeout", "3"),
     ]
-    assert steps(current, EMPTY)[0] == ("client_encoding", None)
+    assert steps(current, EMPTY)[:2] == [("statement_timeout", None), ("client_encoding", None)]
 
 
 def test_the_identity_is_given_up_first_and_taken_on_last() -> None:
@@ -218,7 +226,7 @@ def test_the_identity_is_given_up_first_and_taken_on_last() -> None:
 
 
 NAMES = st.sampled_from(
-    ["a", "b.c", "client_encoding", "role", "session_authorization", "x_timeout", "search_path"]
+    ["a", "b.c", "client_encoding", "role", "session_authorization", "statement_timeout", "search_path"]
 )
 VALUES = st.dictionaries(NAMES, st.sampled_from(["", "1", "x y", "\udce9"]), max_size=7).map(settings_of)
 

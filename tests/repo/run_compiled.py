@@ -24,7 +24,7 @@ def mirror_tests(root: Path = tree.ROOT) -> list[Path]:
     """The test files of the compiled files: test_breaker.py, test_breaker_forced.py, and so on."""
     found = []
     for path in allow_list():
-        folder = root / "tests" / path.parent.name
+        folder = root / "tests" / path.relative_to(tree.ROOT / "src" / "seawall").parts[0]
         found += [
             *sorted(folder.glob(f"test_{path.stem}.py")),
             *sorted(folder.glob(f"test_{path.stem}_*.py")),
