@@ -34,7 +34,14 @@ TEXT_OID: Final = 25
 _SET_CONFIG: Final = messages.parse("", "SELECT pg_catalog.set_config($1, $2, false)", (TEXT_OID, TEXT_OID))
 _RESET_ALL: Final = messages.parse("", "RESET ALL") + messages.bind("", "", []) + messages.execute()
 _IDENTITY: Final = ("session_authorization", "role")
-"""In the order in which both are given up and taken on: becoming somebody else ends a role."""
+"""In the order in which both are given up and taken on: becoming somebody else ends a role. What the session's
+own user may set, such a role may not, so everything else is set in between."""
+
+_LIMITS: Final = ("statement_timeout", "transaction_timeout")
+"""Lifted first and set last, so that they don't hit the batch itself."""
+
+_APART: Final = frozenset({"client_encoding", *_IDENTITY, *_LIMITS})
+"""Settings with a place of their own in the batch."""
 
 _NO_SETTINGS: Final = frozenset({"user", "database", "replication", "options"})
 """Parameters of a startup packet that are not settings."""
@@ -203,32 +210,18 @@ def apply_batch(current: Settings | None, wanted: Settings) -> Batch:
     if current is None:
         head = _SET_CONFIG + b"".join(_step(name, None) for name in _IDENTITY) + _RESET_ALL
         current = EMPTY
-    changes = {
-        name: wanted.get(name) for name in (*current, *wanted) if current.get(name) != wanted.get(name)
-    }
-    for name in _IDENTITY:
-        changes.pop(name, None)
-    steps = sorted(changes.items(), key=_rank)
-    # What the session's own user may set, the role that it has taken on may not.
-    before: list[tuple[str, str | None]] = [(name, None) for name in _IDENTITY if name in current]
-    after = [(name, wanted[name]) for name in _IDENTITY if name in wanted]
-    steps = [*before, *steps, *after]
+    changed = sorted({name for name in (*current, *wanted) if current.get(name) != wanted.get(name)})
+    steps: list[tuple[str, str | None]] = [
+        (name, None) for name in _LIMITS if name in changed and name in current
+    ]
+    steps += [(name, None) for name in _IDENTITY if name in current]
+    # Values are bytes in the client's own encoding: everything behind this is read in it.
+    steps += [(name, wanted.get(name)) for name in changed if name == "client_encoding"]
+    steps += [(name, wanted.get(name)) for name in changed if name not in _APART]
+    steps += [(name, wanted[name]) for name in _IDENTITY if name in wanted]
+    steps += [(name, wanted[name]) for name in _LIMITS if name in changed and name in wanted]
     body = _SET_CONFIG + b"".join(_step(name, value) for name, value in steps) if steps else b""
     return Batch(head + body + messages.sync(), 1)
-
-
-def _rank(change: tuple[str, str | None]) -> tuple[int, str]:
-    """Sort key of a change: in which order they are made.
-
-    The client's encoding comes first, because its values are bytes in it. Timeouts go first and come last, so
-    that they don't hit the batch.
-    """
-    name, value = change
-    if name == "client_encoding":
-        return 0, name
-    if name.endswith("_timeout"):
-        return (1 if value is None else 3), name
-    return 2, name
 
 
 def _step(name: str, value: str | None) -> bytes:
