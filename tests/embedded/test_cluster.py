@@ -87,7 +87,7 @@ def test_a_switchover_loses_nothing(cluster) -> None:
     made = cluster(replicas=2)
     made.primary.execute("CREATE TABLE kept AS SELECT generate_series(1, 20000)")
     done = made.promote("pg3")  # at once, while the replicas may not have it all
-    assert (done.stopped, done.following) == ("pg1", ("pg2",))
+    assert (done.stopped, done.following) == (("pg1",), ("pg2",))
     assert count(made.primary) == 20000
     assert made.rejoin("pg1").name == "pg1"
     with pytest.raises(UsageError, match="pg3 is the primary"):
@@ -122,9 +122,18 @@ def test_a_paused_primary_comes_back_as_a_zombie_and_is_rewound(cluster) -> None
 def test_a_paused_primary_is_killed_when_another_takes_over(cluster) -> None:
     made = cluster(replicas=1)
     made.primary.pause()
-    assert made.promote("pg2").stopped == "pg1"
+    assert made.promote("pg2").stopped == ("pg1",)
     assert names(made, running=False) == ["pg1"]
     assert made.primary.name == "pg2"
+
+
+def test_nobody_goes_on_writing_beside_the_new_primary(cluster) -> None:
+    made = cluster(replicas=2)
+    made.wait_caught_up()
+    made.node("pg2").promote()  # as somebody else may do: now two accept writes
+    assert names(made, in_recovery=False) == ["pg1", "pg2"]
+    assert made.promote("pg3").stopped == ("pg1", "pg2")
+    assert names(made, in_recovery=False) == ["pg3"]
 
 
 def test_a_replica_ahead_of_the_new_primary_is_stranded_until_rejoined(cluster) -> None:

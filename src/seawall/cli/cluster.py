@@ -41,7 +41,10 @@ NodeName = Annotated[str, typer.Argument(metavar="NODE", help="A node's name, or
 MaybeNodeName = Annotated[str | None, typer.Argument(metavar="NODE", help="A node's name.")]
 
 
-@command.command(help="Make the cluster if there is none, and have every node run. It stays up afterwards.")
+@command.command(
+    help="Make the cluster if there is none, and have every node run. It stays up afterwards. "
+    "Whoever can log in to this machine can use it: there are no passwords."
+)
 def up(
     replicas: Annotated[
         int | None, typer.Option("--replicas", help=f"How many follow the primary; {REPLICAS} if left out.")
@@ -162,8 +165,7 @@ def promote(
         cluster = _open(directory)
         done = cluster.promote(node or most_advanced(cluster.status()), stop_old=not leave_old)
         lines = [f"{done.name} is the primary, on timeline {done.timeline}"]
-        if done.stopped:
-            lines.append(f"{done.stopped} is stopped: 'seawall cluster rejoin {done.stopped}' brings it back")
+        lines += [f"{old} is stopped: 'seawall cluster rejoin {old}' brings it back" for old in done.stopped]
         if done.stranded:
             lines.append(f"ahead of it, to be rejoined: {', '.join(done.stranded)}")
         _say(as_json, asdict(done), "\n".join(lines))

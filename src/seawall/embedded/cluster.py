@@ -53,14 +53,14 @@ class Promotion:
     Attributes:
         name: The new primary.
         timeline: Which it writes now.
-        stopped: The former primary, if it was stopped; :meth:`Cluster.rejoin` brings it back.
+        stopped: Former primaries that were stopped; :meth:`Cluster.rejoin` brings them back.
         following: Replicas that stream from the new primary.
         stranded: Running replicas that can't, because they have what the new primary lacks; ``rejoin`` them.
     """
 
     name: str
     timeline: int
-    stopped: str | None
+    stopped: tuple[str, ...]
     following: tuple[str, ...]
     stranded: tuple[str, ...]
 
@@ -366,8 +366,8 @@ class Cluster:
 
         Args:
             name: The replica.
-            stop_old: Stop the present primary first, so that nothing it has acknowledged is lost; one that is
-                paused is killed. False leaves it as it is: two nodes accept writes then.
+            stop_old: First stop whoever accepts writes, so that nothing acknowledged is lost; one that is
+                paused is killed. False leaves them as they are: two nodes accept writes then.
 
         Raises:
             UsageError: There is no such node, or it isn't a running replica.
@@ -377,10 +377,10 @@ class Cluster:
             node = self.node(name)
             if not node.is_standby or not node.is_running or node.is_paused:
                 raise UsageError(f"{name} is not a running replica: promote one that is, or rejoin it first")
-            old = self._state_leader() or self._leader()
-            stopped = None
-            if stop_old and old is not None and old is not node and old.is_running:
-                stopped = old.name
+            writable = [
+                one for one in self.nodes if one is not node and one.is_running and not one.is_standby
+            ]
+            for old in writable if stop_old else ():
                 if old.is_paused:
                     old.kill()
                 else:
@@ -390,12 +390,8 @@ class Cluster:
             others = [one for one in self.nodes if one is not node]
             following, stranded = rejoining.gather(others, node)
             timeline = statuses.survey([node])[name].timeline
+            stopped = tuple(old.name for old in writable if stop_old)
             return Promotion(name, timeline, stopped, following, stranded)
-
-    def _state_leader(self) -> Node | None:
-        """Who is meant to be primary, if it isn't a replica by now: it may be paused and answer nobody."""
-        planned = self._nodes[self._state.leader]
-        return None if planned.is_standby else planned
 
     def rejoin(self, name: str) -> Rejoin:
         """Make a node a streaming replica of the present primary, whatever it was and whatever its state.

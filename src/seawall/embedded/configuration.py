@@ -44,7 +44,14 @@ VALUE_CHARACTERS_MAX: Final = 2000
 SETTING_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?\Z")
 
 RESERVED: Final = frozenset(
-    {"port", "listen_addresses", "unix_socket_directories", "unix_socket_permissions", "cluster_name"}
+    {
+        "port",
+        "listen_addresses",
+        "unix_socket_directories",
+        "unix_socket_permissions",
+        "cluster_name",
+        "hot_standby",
+    }
     | {"data_directory", "config_file", "hba_file", "external_pid_file", "primary_conninfo", "include"}
     | {"include_dir", "include_if_exists", "logging_collector", "synchronous_standby_names"}
 )
