@@ -34,8 +34,8 @@ TEXT_OID: Final = 25
 _SET_CONFIG: Final = messages.parse("", "SELECT pg_catalog.set_config($1, $2, false)", (TEXT_OID, TEXT_OID))
 _RESET_ALL: Final = messages.parse("", "RESET ALL") + messages.bind("", "", []) + messages.execute()
 _IDENTITY: Final = ("session_authorization", "role")
-"""In the order in which both are given up and taken on: becoming somebody else ends a role. What the session's
-own user may set, such a role may not, so everything else is set in between."""
+"""In the order in which both are given up and taken on: becoming somebody else ends a role. What the
+session's own user may set, such a role may not, so everything else is set in between."""
 
 _LIMITS: Final = ("statement_timeout", "transaction_timeout")
 """Lifted first and set last, so that they don't hit the batch itself."""
