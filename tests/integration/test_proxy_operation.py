@@ -4,13 +4,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from seawall.proxy.settings import AuthMethod, Backend, Database, Listen, User
+from seawall.proxy.settings import AuthMethod, Backend, Database, Listen, PreAuthentication, User
 from seawall.wire.pgwire import messages
 from tests.proxy.raw import RawClient, letters, result
 from tests.proxy.running import RunningProxy, settings_for
@@ -104,8 +106,6 @@ def test_workers_end_when_their_supervisor_is_killed(server, tmp_path):
         "run(settings_for(N, workers=2), lambda r: print(r.addresses[0].port, *r.worker_pids, flush=True))\n"
     )
     root = str(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    import sys
-
     with subprocess.Popen(
         [sys.executable, "-c", code, root, str(server.nodes[0].port)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -136,6 +136,40 @@ def test_a_transaction_that_idles_too_long_is_ended(server):
             assert client.query("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == [
                 ("0",)
             ]
+
+
+def test_a_transaction_that_takes_too_long_is_ended(server):
+    with RunningProxy(settings_for(server.nodes[0], timeouts={"transaction_s": 0.4})) as proxy:
+        with RawClient(proxy.port) as client:
+            client.query("BEGIN")
+            for _ in range(3):
+                client.query("SELECT 1")
+            assert messages.parse_fields(client.until("E")[0][1])["C"] == "25P04"
+
+
+def test_a_backend_gets_no_more_connections_than_it_may(server):
+    told = settings_for(server.nodes[0], size=5)
+    told = replace(told, backends=(replace(told.backends[0], max_connections=2),))
+    with RunningProxy(told) as proxy:
+        clients = [RawClient(proxy.port) for _ in range(3)]
+        for client in clients[:2]:
+            client.query("BEGIN")
+        clients[2].send(messages.query("SELECT 1"))
+        assert clients[2].silent()
+        clients[0].query("COMMIT")
+        assert result(clients[2].until("Z")) == [("1",)]
+        for client in clients:
+            client.socket.close()
+
+
+def test_a_user_gets_no_more_connections_than_it_may(server):
+    users = {"postgres": User(name="postgres", secret="s", max_client_connections=1)}
+    with RunningProxy(settings_for(server.nodes[0], users=users)) as proxy:
+        with psycopg.connect(proxy.dsn(password="s")):
+            with pytest.raises(psycopg.OperationalError, match="too many clients"):
+                psycopg.connect(proxy.dsn(password="s"))
+        with psycopg.connect(proxy.dsn(password="s")) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_who_waits_too_long_for_a_connection_is_told(server):
@@ -183,8 +217,6 @@ def test_pools_that_share_a_limit_take_turns(server):
 
 
 def test_connections_that_do_not_log_in_are_limited_in_number_and_time(server):
-    from seawall.proxy.settings import PreAuthentication
-
     told = settings_for(
         server.nodes[0], timeouts={"login_s": 0.5}, limits=PreAuthentication(connections_per_address=3)
     )
@@ -264,8 +296,6 @@ def test_databases_have_other_names_and_users_on_the_server(server):
 
 
 def test_unix_sockets(server, tmp_path):
-    from dataclasses import replace
-
     told = replace(settings_for(server.nodes[0]), listen=(Listen(unix_directory=str(tmp_path), port=5555),))
     with RunningProxy(told):
         with psycopg.connect(f"host={tmp_path} port=5555 user=postgres dbname=postgres") as conn:
@@ -274,8 +304,6 @@ def test_unix_sockets(server, tmp_path):
 
 
 def test_servers_over_a_unix_socket(server):
-    from dataclasses import replace
-
     node = server.nodes[0]
     told = replace(
         settings_for(node), backends=(Backend(name="u", host=str(node.socket_directory), port=node.port),)

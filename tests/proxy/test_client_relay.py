@@ -80,7 +80,7 @@ class World:
             end.server.applied = EMPTY
             end.server.parameters = reported_of({})
             self.pool.opening += 1
-            self.worker.backends.connected(told.backends[0])
+            self.worker.backends.take(0.0)
             self.pool.opened(end.server)
             self.ends.append(end)
         self.clients = []

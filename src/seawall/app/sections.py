@@ -171,7 +171,7 @@ class UserSection(Section):
     pool_mode: Annotated[str | None, _pool_mode("Instead of the database's and the pool's.")] = None
     pool_size: Annotated[int | None, whole(1, CONNECTIONS_MAX, "Instead of the pool's `size`.")] = None
     max_client_connections: Annotated[
-        int, _limit(CONNECTIONS_MAX, "Connections of clients of this name", acts=False)
+        int, _limit(CONNECTIONS_MAX, "Connections of clients of this name")
     ] = 0
 
 
@@ -274,7 +274,7 @@ class TimeoutsSection(Section):
     idle_in_transaction: Annotated[
         float, span(0.0, YEAR_S, "A transaction in which the client does nothing.")
     ] = _TIMEOUTS.idle_in_transaction_s
-    transaction: Annotated[float, span(0.0, YEAR_S, "A whole transaction.", acts=False)] = (
+    transaction: Annotated[float, span(0.0, YEAR_S, "A whole transaction.")] = (
         _TIMEOUTS.transaction_s
     )
     client_idle: Annotated[float, span(0.0, YEAR_S, "A client that does nothing outside transactions.")] = (
@@ -351,7 +351,7 @@ class BackendSection(Section):
         ),
     ] = _BACKEND.allowed_query_types
     max_connections: Annotated[
-        int, _limit(CONNECTIONS_MAX, "Connections to it over all pools of this proxy", acts=False)
+        int, _limit(CONNECTIONS_MAX, "Connections to it over all pools of this proxy")
     ] = _BACKEND.max_connections
     circuit_breaker_latency_threshold_p95_ms: Annotated[
         float | None,

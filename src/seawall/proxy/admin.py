@@ -71,7 +71,7 @@ def clients(worker: Any) -> Rows:  # noqa: ANN401
         waiting = client.state == WAITING
         found.append(
             {
-                "user": client.pool.user,
+                "user": client.user,
                 "database": client.pool.database,
                 "state": "waiting" if waiting else "active" if client.state == ATTACHED else "idle",
                 "addr": client.address,

@@ -167,7 +167,7 @@ class Greeter(asyncio.Protocol):
             )
             return
         worker = self.worker
-        if len(worker.clients) >= worker.share_of(worker.settings.pooling.max_client_connections):
+        if worker.full(request.user):
             self._refuse("53300", "sorry, too many clients already")
             return
         if worker.draining:
@@ -228,6 +228,7 @@ class Greeter(asyncio.Protocol):
         ledger = Ledger(pool.user, startup_settings(asked))
         client = Client(self.transport, worker, pool, ledger)
         client.address = self.address
+        client.user = request.user
         worker.enrol(client, long_key=agreed_minor(request) >= LONG_KEY_MINOR)
         self._next = client
         self.transport.set_protocol(client)

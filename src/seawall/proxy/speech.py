@@ -101,6 +101,7 @@ class Speech(Sink):
         "stay",
         "transport",
         "unnamed",
+        "user",
         "waiting_since",
         "worker",
     )
@@ -122,6 +123,8 @@ class Speech(Sink):
         self.pid: int = 0
         self.key: bytes = b""
         self.address: str = ""
+        self.user: str = ""
+        """Its name here, which need not be the one on the server."""
         self.clogged: bool = False
         """It reads slower than it is written to."""
         self.connected_at: float = 0.0

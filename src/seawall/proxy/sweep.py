@@ -94,6 +94,9 @@ class Sweeper:
         if not isinstance(client, Client) or client.state != ATTACHED:
             return
         lasted_s = now - server.since
+        if timeouts.transaction_s and now - client.began_at > timeouts.transaction_s:
+            self._worker.close_client(client, "25P04", "terminating connection due to transaction timeout")
+            return
         if server.pending:
             if timeouts.query_s and lasted_s > timeouts.query_s:
                 self._overtime(client, server, lasted_s - timeouts.query_s)

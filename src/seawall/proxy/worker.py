@@ -27,7 +27,7 @@ from seawall.proxy.pool import Pool
 from seawall.proxy.reported import Reported, reported_of
 from seawall.proxy.server import BROKEN, OPEN, Server
 from seawall.proxy.session_settings import EMPTY, Settings
-from seawall.proxy.settings import AuthMethod, Database, PoolMode, ProxySettings, User
+from seawall.proxy.settings import AuthMethod, Backend, Database, PoolMode, ProxySettings, User
 from seawall.proxy.shared import Row
 from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.statements import StatementCache
@@ -68,9 +68,11 @@ class Worker:
         """The clock as of the last sweep, for what needs no better."""
         self.statements = StatementCache()
         self.addresses = Addresses(settings.timeouts.dns_refresh_s)
-        self.backends = Backends(settings.backends)
+        self.backends = Backends(settings.backends, self.share_of)
         self.pools: dict[tuple[str, str, PoolMode], Pool] = {}
         self.clients: dict[int, Client] = {}
+        self.by_user: dict[str, int] = {}
+        """How many of them each user has; bounded by their number."""
         self.welcomes: dict[tuple[Pool, Settings], Reported] = {}
         self.draining = False
         self.contended = False
@@ -120,6 +122,14 @@ class Worker:
             raise KeyError(name)
         return found
 
+    def full(self, user: str) -> bool:
+        """Whether one more client of this user is one too many."""
+        if len(self.clients) >= self.share_of(self.settings.pooling.max_client_connections):
+            return True
+        known = self.settings.auth.users.get(user)
+        limit = known.max_client_connections if known is not None else 0
+        return bool(limit) and self.by_user.get(user, 0) >= self.share_of(limit)
+
     def share_of(self, size: int) -> int:
         """This worker's part of a limit that holds for all workers together; at least one."""
         return max(1, size // self.count + (self.number < size % self.count))
@@ -135,6 +145,7 @@ class Worker:
         client.key = secrets.token_bytes(KEY_BYTES_LONG if long_key else KEY_BYTES)
         client.connected_at = client.seen_at = self.clock()
         self.clients[pid] = client
+        self.by_user[client.user] = self.by_user.get(client.user, 0) + 1
 
     def greet(self, client: Client) -> None:
         """Find out what a server in this client's state reports, tell the client, and let it in."""
@@ -151,7 +162,10 @@ class Worker:
 
     def client_gone(self, client: Client) -> None:
         """A client's connection is closed: free what it had."""
-        self.clients.pop(client.pid, None)
+        if self.clients.pop(client.pid, None) is not None:
+            left = self.by_user.pop(client.user) - 1
+            if left:
+                self.by_user[client.user] = left
         server = client.server
         if server is None:
             client.pool.leave(client)
@@ -217,10 +231,11 @@ class Worker:
     def fill(self, pool: Pool, least: int) -> None:
         """Open connections until a pool has at least so many."""
         while len(pool.servers) + pool.opening < min(least, pool.size) and self.clock() >= pool.retry_at:
-            if not self._allowed(pool):
+            backend = self.backends.take(self.clock()) if self._allowed(pool) else None
+            if backend is None:
                 return
             pool.opening += 1
-            self.start(self._open(pool))
+            self.start(self._open(pool, backend))
 
     def database_ddl(self) -> None:
         """CREATE, DROP or ALTER DATABASE is coming: idle connections must not be in its way."""
@@ -233,13 +248,14 @@ class Worker:
     def want(self, pool: Pool) -> None:
         """Open connections for whoever waits in this pool, as far as the limits allow."""
         while pool.lacking > 0 and self.clock() >= pool.retry_at:
-            if not self._allowed(pool):
+            backend = self.backends.take(self.clock()) if self._allowed(pool) else None
+            if backend is None:
                 if pool not in self._turns:
                     self._turns.append(pool)
                 self.contended = True
                 return
             pool.opening += 1
-            self.start(self._open(pool))
+            self.start(self._open(pool, backend))
 
     def _allowed(self, pool: Pool) -> bool:
         """Whether limits above the pool's own leave room; an idle connection of another pool makes place."""
@@ -269,9 +285,8 @@ class Worker:
                 self.want(waiting)
         del pool
 
-    async def _open(self, pool: Pool) -> None:
+    async def _open(self, pool: Pool, backend: Backend) -> None:
         """Open one connection for a pool and hand it over."""
-        backend = self.backends.choose(self.clock())
         timeouts = self.settings.timeouts
         try:
             async with asyncio.timeout(timeouts.connect_s or None):
@@ -301,11 +316,12 @@ class Worker:
         pool.opened(server)
         self.want(pool)
 
-    def _not_opened(self, pool: Pool, backend: Any, sqlstate: str, message: str, *, final: bool) -> None:  # noqa: ANN401
+    def _not_opened(self, pool: Pool, backend: Backend, sqlstate: str, message: str, *, final: bool) -> None:
         pool.opening -= 1
         pool.connect_errors += 1
         pool.last_error = f"{backend.name}: {message}"
         if final:
+            self.backends.closed(backend)
             while pool.waiting:
                 self.close_client(pool.waiting.popleft(), sqlstate, message)
             return
