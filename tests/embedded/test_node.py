@@ -208,8 +208,8 @@ def test_kill_leaves_nobody_and_the_next_start_recovers(node) -> None:
     try:
         node.execute("INSERT INTO kept VALUES (2)")
         before = node.pids()
-        shared = processes._mapped_memory(before[0])
-        assert all(os.path.exists(name) for name in shared)
+        shared = processes.shared_memory(before)
+        assert all(path.exists() for path in shared)
         assert node.kill() > len(clients)
     finally:
         for client in clients:
@@ -218,7 +218,7 @@ def test_kill_leaves_nobody_and_the_next_start_recovers(node) -> None:
     assert (node.pids(), node.is_running) == ([], False)
     assert (node.data_directory / pidfile.NAME).exists()  # a crash leaves it
     assert shared
-    assert [name for name in shared if os.path.exists(name)] == []
+    assert [path for path in shared if path.exists()] == []
     node.start()
     assert "was not properly shut down" in node.log_file.read_text()
     assert rows(node) == 2

@@ -1,5 +1,9 @@
+import contextlib
+import mmap
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +100,30 @@ def test_a_wrong_pid_doesnt_hide_a_running_server(server, pid) -> None:
     found = processes.postmaster(node.data_directory, pid)
     assert found is not None
     assert found.pid == node.pid
+
+
+def test_shared_memory_is_what_is_mapped_and_what_the_control_segment_names(tmp_path, monkeypatch) -> None:
+    contents = {
+        7: struct.pack("=5I", processes.CONTROL_MAGIC, 2, 64, 99, 98),
+        8: struct.pack("=3I", 1, 97, 0),  # mapped, but names nothing: its first word is another one
+        99: b"pinned, and mapped by nobody",
+        97: b"another server's",
+    }
+    for number, content in contents.items():
+        (tmp_path / f"PostgreSQL.{number}").write_bytes(content)
+    (tmp_path / "PostgreSQL.odd").touch()
+    monkeypatch.setattr(processes, "SEGMENTS", tmp_path)
+    monkeypatch.setattr(processes, "SEGMENT", re.compile(rf"{re.escape(str(tmp_path))}/PostgreSQL\.\d+"))
+    with contextlib.ExitStack() as stack:
+        for number in (7, 8):
+            file = stack.enter_context((tmp_path / f"PostgreSQL.{number}").open("rb"))
+            stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        found = processes.shared_memory([os.getpid(), 2**22 + 1])
+    assert {path.name for path in found} == {"PostgreSQL.7", "PostgreSQL.8", "PostgreSQL.99"}
+
+
+def test_a_running_servers_control_segment_is_found(server) -> None:
+    (node,) = server.nodes
+    found = processes.shared_memory([node.pid])
+    first = [path.read_bytes()[:4] for path in found]
+    assert struct.pack("=I", processes.CONTROL_MAGIC) in first

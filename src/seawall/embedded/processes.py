@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "postmaster",
     "reap",
     "send",
+    "shared_memory",
     "spawn",
     "start_tick",
     "thaw",
@@ -53,7 +55,14 @@ STOPPED: Final = frozenset("Tt")
 DEAD: Final = frozenset("ZXx")
 """A zombie is dead: it runs nothing, and may stay for ever when its parent (or init) never looks after it."""
 
-SHARED_MEMORY: Final = re.compile(r"/dev/shm/PostgreSQL\.\d+")  # noqa: S108 -- a name that PostgreSQL gives
+SEGMENTS: Final = Path("/dev/shm")  # noqa: S108 -- where shm_open(3) puts what PostgreSQL makes
+SEGMENT: Final = re.compile(rf"{SEGMENTS}/PostgreSQL\.\d+")
+
+CONTROL_MAGIC: Final = 0x9A503D32
+"""``PG_DYNSHMEM_CONTROL_MAGIC``: the first word of the segment that lists the others (``dsm.c``)."""
+
+CONTROL_BYTES_MAX: Final = 1_048_576
+"""A control segment has some 40 bytes for each of 64 segments and 5 per connection."""
 
 _children: set[int] = set()
 
@@ -227,10 +236,10 @@ def kill(data_directory: Path) -> int:
         ClusterError: Some process lived on for ``SWEEP_TIMEOUT_S``.
     """
     killed: set[tuple[int, int]] = set()
-    mapped: set[str] = set()
+    memory: set[Path] = set()
 
     def gone(present: Sequence[Process]) -> bool:
-        mapped.update(*(_mapped_memory(process.pid) for process in present))
+        memory.update(shared_memory(process.pid for process in present))
         _send_all(reversed(present), signal.SIGKILL)
         killed.update((process.pid, process.started) for process in present)
         reap()
@@ -238,19 +247,36 @@ def kill(data_directory: Path) -> int:
 
     _send_all(members(data_directory)[:1], signal.SIGSTOP)
     _sweep(data_directory, gone, "die")
-    for name in mapped:
+    for path in memory:
         # Only the next start of this server would take its dead shared memory away, and there may be none.
         with suppress(OSError):
-            os.unlink(name)
+            path.unlink()
     return len(killed)
 
 
-def _mapped_memory(pid: int) -> set[str]:
+def shared_memory(pids: Iterable[int]) -> set[Path]:
+    """The POSIX shared memory of a server: what its processes have mapped, and what it keeps a list of.
+
+    Pinned segments (statistics) may be mapped by nobody at a moment; the control segment, which the postmaster
+    has mapped, has the numbers of all.
+    """
+    mapped = {Path(name) for pid in pids for name in SEGMENT.findall(_text(Path(f"/proc/{pid}/maps")))}
+    numbers: set[int] = set()
+    for path in mapped:
+        with suppress(OSError), path.open("rb") as file:
+            content = file.read(CONTROL_BYTES_MAX)
+            words = struct.unpack(f"={len(content) // 4}I", content[: len(content) // 4 * 4])
+            if words and words[0] == CONTROL_MAGIC:
+                numbers.update(words)
+    named = {path for path in SEGMENTS.glob("PostgreSQL.*") if path.suffix[1:].isdigit()}
+    return mapped | {path for path in named if int(path.suffix[1:]) in numbers}
+
+
+def _text(path: Path) -> str:
     try:
-        text = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return set()
-    return set(SHARED_MEMORY.findall(text))
+        return ""
 
 
 def _send_all(processes: Iterable[Process], number: signal.Signals) -> None:
