@@ -257,8 +257,8 @@ def kill(data_directory: Path) -> int:
 def shared_memory(pids: Iterable[int]) -> set[Path]:
     """The POSIX shared memory of a server: what its processes have mapped, and what it keeps a list of.
 
-    Pinned segments (statistics) may be mapped by nobody at a moment; the control segment, which the postmaster
-    has mapped, has the numbers of all.
+    Pinned segments (statistics) may be mapped by nobody at a moment; the control segment, which the
+    postmaster has mapped, has the numbers of all.
     """
     mapped = {Path(name) for pid in pids for name in SEGMENT.findall(_text(Path(f"/proc/{pid}/maps")))}
     numbers: set[int] = set()
