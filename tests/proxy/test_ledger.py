@@ -159,6 +159,7 @@ def test_any_rows_are_read_or_refused(rows: list[list[bytes | None]]) -> None:
         ("", False),
         ("public", False),
         ('"$user", public', False),
+        ('"$user"', False),
         ("public, pg_temp", False),
         ('admin, "pg_temp"', False),
         ("pg_temp", True),
@@ -201,6 +202,15 @@ def test_a_reset_setting_goes_back_to_the_clients_own_value() -> None:
     applied = answered(ledger, scan.SETTINGS | scan.RESET, [*IDENTITY, setting("application_name", "shop")])
     assert applied is settings_of({"application_name": "shop"})
     assert ledger.current is BASELINE
+
+
+def test_a_baseline_that_creates_in_pg_temp_pins_until_the_client_overrides_it() -> None:
+    ledger = Ledger("login", settings_of({"search_path": "pg_temp"}))
+    applied = answered(ledger, scan.SETTINGS | scan.RESET, IDENTITY)  # RESET search_path
+    assert applied is EMPTY
+    assert ledger.reasons() == (Pin.TEMPORARY_PATH.value,)
+    answered(ledger, scan.SETTINGS, [*IDENTITY, setting("search_path", "public")])
+    assert ledger.portable
 
 
 def test_being_somebody_else_is_a_setting() -> None:

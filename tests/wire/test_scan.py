@@ -236,6 +236,8 @@ FOUND = [
     (b"DROP /**/ DATABASE x", DDL_DATABASE | RESET),
     (b"ALTER DATABASE x RENAME TO y", DDL_DATABASE),
     (b"SELECT 'a\\'; DROP /* /* */ */ DATABASE x; --'", DDL_DATABASE),
+    (b"PREPARE /* /* */ */ TRANSACTION 'x'", TWO_PHASE),
+    (b"SET LOCAL /* /* */ */ seed = 1", STATEFUL),
     (b"START_REPLICATION SLOT x LOGICAL 0/0", REPLICATION),
     (b"IDENTIFY_SYSTEM", REPLICATION),
 ]

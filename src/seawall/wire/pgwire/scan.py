@@ -268,9 +268,7 @@ def custom_names(sql: bytes) -> list[str]:
     found: dict[bytes, None] = {}
     for pattern, text in ((_SET_NAME, code), (_LITERAL_NAME, sql), (_SET_NAME, sql.lower())):
         for match in pattern.finditer(text):
-            name = _SPACE.sub(b"", match.group(1)).replace(_QUOTED, b"").lower()
-            if _CUSTOM_NAME.fullmatch(name) is not None:
-                found[name] = None
+            found[_SPACE.sub(b"", match.group(1)).replace(_QUOTED, b"").lower()] = None
             if len(found) == NAMES_MAX:
                 return _names(found)
     return _names(found)
