@@ -9,12 +9,12 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check coverage test-compiled docs wheel bench clean
+.PHONY: help demo test check coverage test-compiled docs wheel conformance bench clean
 
 help: ## list the verbs
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready ## see a breaker open and ramp back, in this terminal
+demo: $(VENV)/.ready ## a cluster under load behind the proxy, in this terminal
 	$(BIN)/seawall demo $(ARGS)
 
 test: $(VENV)/.ready-test ## run the test suite (ARGS="-k breaker" passes options to pytest)
@@ -47,6 +47,9 @@ wheel: $(VENV)/.ready-build ## build dist/: sdist, pure wheel, compiled wheel
 	mv build/compiled-wheel/*.whl dist/
 	rm -rf build/compiled-wheel
 	@ls -l dist
+
+conformance: $(VENV)/.ready-test ## run foreign clients' own suites through the proxy (fetches them; ARGS="sqlalchemy django")
+	$(RUN) -m tests.conformance.peers $(ARGS)
 
 bench: ## tell how to run the benchmarks
 	@echo "Benchmarks run one at a time, on an otherwise idle machine:"

@@ -87,13 +87,9 @@ class Client(Speech):
         """Take in a chunk of what the client says."""
         server = self.server
         if server is None or self.state != ATTACHED:
-            if self.state == WAITING:
-                self._hold(data)
-                return
-            if self.state == CLOSED or not self._attach(data):
-                return
+            data = self._unattached(data)
             server = self.server
-            if server is None:
+            if not data or server is None:
                 return
         if not self._carry and not self._skip:
             size = len(data)
@@ -114,6 +110,15 @@ class Client(Speech):
                     server.transport.write(data)
                     return
         self._converse(server, data)
+
+    def _unattached(self, data: bytes) -> bytes:
+        """Get a server; returns what is to be said now, nothing if that waits or needs no server."""
+        if self.state == WAITING:
+            self._hold(data)
+            return b""
+        if self._drop:
+            data = self._dropped(data)
+        return data if self.state != CLOSED and self._attach(data) else b""
 
     # --- what the server says -----------------------------------------------------------------------------
 
@@ -225,7 +230,7 @@ class Client(Speech):
         if not data and not self._carry:
             return False
         first = self._carry[0] if self._carry else data[0]
-        if not self._skip and (first == framing.TERMINATE or first == framing.FLUSH or first in COPYING):  # noqa: PLR1714
+        if first == framing.TERMINATE or first == framing.FLUSH or first in COPYING:  # noqa: PLR1714
             self._aside(data)
             return False
         server = self.pool.take(self)
@@ -266,7 +271,12 @@ class Client(Speech):
                 return
             position += 1 + length
         if position > end:
-            self._skip = position - end
-            self._carry = b""
+            self._drop = position - end
         else:
             self._carry = data[position:]
+
+    def _dropped(self, data: bytes) -> bytes:
+        """What is left of a chunk behind the rest of a message that no server gets."""
+        cut = min(self._drop, len(data))
+        self._drop -= cut
+        return data[cut:]

@@ -80,6 +80,7 @@ class Speech(Sink):
     __slots__ = (
         "_carry",
         "_deaf",
+        "_drop",
         "_held",
         "_parsed_here",
         "_skip",
@@ -137,6 +138,8 @@ class Speech(Sink):
         self._held: bytes = b""
         self._skip: int = 0
         self._deaf: bool = False
+        self._drop: int = 0
+        """So many bytes belong to a message that no server gets."""
         self._parsed_here: bool = False
         """Since the last Sync there was an unnamed Parse."""
 
