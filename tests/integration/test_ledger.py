@@ -129,6 +129,14 @@ def test_what_an_executed_statement_does_is_seen(connect: Connect) -> None:
     assert client.ledger.pins == {Pin.ADVISORY_LOCK}
 
 
+def test_a_statement_prepared_by_the_protocol_does_not_pin(connect: Connect) -> None:
+    client = Followed(connect())
+    assert not client.connection.send(messages.parse("named", "SELECT 1") + messages.sync()).errors
+    client.run("PREPARE p AS SELECT 1", "DEALLOCATE p")
+    assert client.connection.query("SELECT name FROM pg_prepared_statements") == [["named"]]
+    assert client.ledger.portable
+
+
 def test_what_cannot_be_asked_for_pins(connect: Connect) -> None:
     for sql, pin in [
         ("SELECT nextval('seq'), currval('seq')", Pin.SEQUENCE),

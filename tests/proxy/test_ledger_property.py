@@ -18,6 +18,9 @@ HOLDS = {
     b"Q": (scan.PREPARED, Pin.PREPARED),
     b"C": (scan.CURSOR, Pin.CURSOR),
 }
+KINDS = st.sampled_from(sorted(HOLDS)[:3]) | st.sampled_from(sorted(HOLDS))
+LAST = st.sampled_from([True, True, False])
+"""Whether the transaction ends with this."""
 
 
 class Sessions(RuleBasedStateMachine):
@@ -43,25 +46,30 @@ class Sessions(RuleBasedStateMachine):
                 self.server[name] = value
         self.applied = self.ledger.current
 
-    @rule(name=NAMES, value=VALUES)
-    def set(self, name: str, value: str) -> None:
+    @rule(name=NAMES, value=VALUES, last=LAST)
+    def set(self, name: str, value: str, last: bool) -> None:
         self.server[name] = value
-        self.flags |= scan.SETTINGS
+        self.did(scan.SETTINGS, last)
 
-    @rule(name=NAMES)
-    def reset(self, name: str) -> None:
+    @rule(name=NAMES, last=LAST)
+    def reset(self, name: str, last: bool) -> None:
         self.server.pop(name, None)
-        self.flags |= scan.SETTINGS | scan.RESET
+        self.did(scan.SETTINGS | scan.RESET, last)
 
-    @rule(kind=st.sampled_from(sorted(HOLDS)))
-    def take_hold(self, kind: bytes) -> None:
+    @rule(kind=KINDS, last=LAST)
+    def take_hold(self, kind: bytes, last: bool) -> None:
         self.held.add(kind)
-        self.flags |= HOLDS[kind][0]
+        self.did(HOLDS[kind][0], last)
 
-    @rule(kind=st.sampled_from(sorted(HOLDS)))
-    def let_go(self, kind: bytes) -> None:
+    @rule(kind=KINDS, last=LAST)
+    def let_go(self, kind: bytes, last: bool) -> None:
         self.held.discard(kind)
-        self.flags |= scan.RESET
+        self.did(scan.RESET, last)
+
+    def did(self, flags: int, last: bool) -> None:
+        self.flags |= flags
+        if last:
+            self.end()
 
     @rule()
     def discard_all(self) -> None:
@@ -99,7 +107,7 @@ class Sessions(RuleBasedStateMachine):
 
 
 TestSessions = Sessions.TestCase
-TestSessions.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestSessions.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
 
 
 @given(st.integers(0, (1 << 18) - 1), st.sets(st.sampled_from(list(Pin))))

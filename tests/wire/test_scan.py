@@ -114,6 +114,7 @@ FOUND = [
     (b"SELECT 1; -- ;\n /* ; */ SET x = 1", SETTINGS),
     (b"UPDATE t SET a = 'it''s'; SET x = 1", SETTINGS),
     (b"SELECT 'a\\'; SET x = 1; SELECT 'b'", SETTINGS),
+    (b"SELECT 'a\\' || '; SET x = 1; --'", SETTINGS),
     (b"SELECT E'a\\'; '; SET x = 1", SETTINGS),
     (b"SELECT E'\x83\\'; SET x = 1; --'", SETTINGS),
     (b"SELECT $a$ ' $a$; SET x = 1", SETTINGS),
