@@ -1,0 +1,131 @@
+"""A client's life beside what it says: waiting, being served, reading slowly, leaving."""
+
+import pytest
+
+from seawall.proxy.client import HELD_LIMIT
+from seawall.proxy.settings import PoolMode
+from seawall.wire.pgwire import messages
+from tests.proxy.test_client_relay import World
+
+
+class Valve:
+    """Counts pauses of a transport's reading."""
+
+    def __init__(self, end):
+        self.open = True
+        end.pause_reading = lambda: setattr(self, "open", False)
+        end.resume_reading = lambda: setattr(self, "open", True)
+
+
+@pytest.fixture
+def world():
+    return World(servers=1, clients=2, chunk=1 << 16)
+
+
+def test_who_finds_no_server_waits_its_turn(world):
+    world.say(0, messages.query("begin"))
+    world.say(1, messages.query("rows 1"))
+    assert list(world.pool.waiting) == [world.clients[1]]
+    assert world.heard(1) == []
+    world.say(0, messages.query("commit"))
+    assert [letter for letter, _ in world.heard(1)] == ["T", "D", "C", "Z"]
+    assert not world.pool.waiting
+    assert world.pool.waited_s >= 0
+
+
+def test_who_leaves_while_it_waits_is_forgotten(world):
+    world.say(0, messages.query("begin"))
+    world.say(1, messages.query("rows 1"))
+    world.clients[1].connection_lost(None)
+    world.say(0, messages.query("commit"))
+    assert world.pool.idle
+    assert list(world.worker.clients.values()) == [world.clients[0]]
+
+
+def test_who_waits_is_read_no_further_than_a_bound(world):
+    valve = Valve(world.clients[1].transport)
+    world.say(0, messages.query("begin"))
+    world.say(1, messages.query("x" * HELD_LIMIT)[:-10])
+    assert valve.open
+    world.say(1, b"y" * 1000)
+    assert not valve.open
+    world.say(0, messages.query("commit"))
+    assert valve.open
+
+
+def test_who_reads_slowly_stops_its_server(world):
+    valve = Valve(world.ends[0])
+    world.say(0, messages.query("begin"))
+    world.clients[0].pause_writing()
+    assert not valve.open
+    world.clients[0].resume_writing()
+    assert valve.open
+    world.clients[0].pause_writing()
+    world.say(0, messages.query("commit"))
+    assert valve.open  # the server is the next client's now
+    world.say(0, messages.query("begin"))
+    assert not valve.open  # and stopped again while this one has it
+    world.clients[0].resume_writing()
+    assert valve.open
+
+
+def test_a_server_that_takes_no_more_stops_its_client(world):
+    valve = Valve(world.clients[0].transport)
+    world.say(0, messages.query("begin"))
+    world.ends[0].server.pause_writing()
+    assert not valve.open
+    world.ends[0].server.resume_writing()
+    assert valve.open
+
+
+def test_what_a_client_leaves_behind_is_cleaned_up(world):
+    world.say(0, messages.query("begin"))
+    world.ends[0].model.run = lambda sql, *, simple: (messages.command_complete("ROLLBACK"), "")
+    world.clients[0].connection_lost(None)
+    world.ends[0].model.status = b"I"
+    world.pump()
+    assert [body for letter, body in world.ends[0].model.seen if letter == "Q"][1:] == [
+        b"ROLLBACK\0",
+        b"DISCARD ALL\0",
+    ]
+    assert world.pool.idle == [world.ends[0].server]
+
+
+def test_a_server_that_is_lost_in_a_query_leaves_its_client_the_connection(world):
+    client = world.clients[0]
+    client.data_received(messages.query("rows 1"))
+    world.ends[0].answers = b""
+    world.ends[0].server.connection_lost(None)
+    assert world.heard(0) == [("E", "08006"), ("Z", b"I")]
+    assert not client.transport.closed
+    assert not world.pool.servers
+
+
+def test_a_server_that_is_lost_in_a_transaction_ends_its_client(world):
+    world.say(0, messages.query("begin"))
+    world.ends[0].server.connection_lost(None)
+    assert world.heard(0)[-1] == ("E", "08006")
+    assert world.clients[0].transport.closed
+
+
+def test_a_server_that_is_lost_when_nobody_uses_it_is_forgotten(world):
+    world.ends[0].server.connection_lost(None)
+    assert not world.pool.idle
+    assert not world.pool.servers
+
+
+def test_transactions_are_refused_in_statement_mode():
+    world = World(servers=1, clients=1, mode=PoolMode.STATEMENT)
+    world.say(0, messages.query("rows 1"))
+    world.say(0, messages.query("begin"))
+    assert world.heard(0)[-1] == ("E", "25001")
+    assert world.clients[0].transport.closed
+
+
+def test_a_drain_lets_transactions_end(world):
+    world.say(0, messages.query("begin"))
+    world.worker.drain()
+    assert world.heard(1) == [("E", "57P01")]
+    assert not world.clients[0].transport.closed
+    world.say(0, messages.query("commit"))
+    assert world.heard(0)[-1] == ("E", "57P01")
