@@ -75,7 +75,7 @@ def test_discard_all_frees(connect: Connect, take: list[str]) -> None:
     assert client.ledger.portable
     asked = scan.ASKABLE
     rows = client.connection.query(examine_sql(asked))
-    assert [row[0] for row in rows] == ["S", "S"]
+    assert rows == [["I", "none", "postgres"]]
 
 
 @pytest.mark.parametrize(

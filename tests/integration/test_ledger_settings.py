@@ -101,6 +101,7 @@ NO_SETTINGS: list[list[str]] = [
         "SELECT f()",
     ],
     ["SET work_mem = 'nonsense'"],
+    ["DO 'BEGIN END'", "SET plpgsql.extra_warnings = 'all'", "RESET plpgsql.extra_warnings"],
     ["BEGIN", "SET LOCAL TimeZone = 'CET'", "COMMIT"],
 ]
 

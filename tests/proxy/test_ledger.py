@@ -21,7 +21,7 @@ from seawall.wire.pgwire import messages, scan
 from seawall.wire.pgwire.framing import MessageReader
 
 BASELINE = settings_of({"timezone": "UTC", "application_name": "shop"})
-IDENTITY: list[list[bytes | None]] = [[b"S", b"role", b"none"], [b"S", b"session_authorization", b"login"]]
+IDENTITY: list[list[bytes | None]] = [[b"I", b"none", b"login"]]
 
 
 def answered(ledger: Ledger, flags: int, rows: list[list[bytes | None]]) -> object:
@@ -55,9 +55,9 @@ def test_only_what_is_asked_for_is_in_the_question(asked: int) -> None:
 
 def test_every_operator_and_function_has_its_schema() -> None:
     sql = examine_sql(scan.ASKABLE, names=True, parameter_privileges=True)
-    assert "=" not in sql.replace("OPERATOR(pg_catalog.=)", "")
+    bare = sql.replace("OPERATOR(pg_catalog.=)", "").replace("OPERATOR(pg_catalog.>)", "")
+    assert not set("=<>+-*/|~!@#%^&") & set(bare)
     assert " IN " not in sql
-    assert "<>" not in sql
     for call in [part.rsplit(" ", 1)[-1] for part in sql.split("(")[:-1]]:
         name = call.lstrip("(")
         assert name.startswith("pg_catalog.") or name in {"", "OPERATOR", "EXISTS", "MATERIALIZED", "n"}, name
@@ -102,6 +102,16 @@ def test_an_answer_is_read() -> None:
         settings={"session_authorization": "login", "timezone": "CET", "x": "1"},
         pins=frozenset({Pin.TEMPORARY, Pin.PRIVILEGED}),
     )
+
+
+def test_a_custom_setting_that_is_declared_is_like_any_other() -> None:
+    rows: list[list[bytes | None]] = [
+        [b"N", b"a.custom", b"1"],
+        [b"N", b"a.declared", b"2"],
+        [b"N", b"a.set", b"3"],
+    ]
+    rows += [[b"N", b"a.unknown", None], [b"D", b"A.Declared", b"2"], setting("a.Set", "3")]
+    assert read_answer(scan.SETTINGS, rows).settings == {"a.custom": "1", "a.set": "3"}
 
 
 def test_settings_of_the_transaction_are_none_of_the_session() -> None:
@@ -215,8 +225,10 @@ def test_a_baseline_that_creates_in_pg_temp_pins_until_the_client_overrides_it()
 
 def test_being_somebody_else_is_a_setting() -> None:
     ledger = Ledger("login")
-    rows: list[list[bytes | None]] = [[b"S", b"role", b"r"], [b"S", b"session_authorization", b"bob"]]
-    assert answered(ledger, scan.SETTINGS, rows) is settings_of({"role": "r", "session_authorization": "bob"})
+    rows: list[list[bytes | None]] = [[b"I", b"Role", b"bob"]]
+    assert answered(ledger, scan.SETTINGS, rows) is settings_of(
+        {"role": "Role", "session_authorization": "bob"}
+    )
     assert answered(ledger, scan.SETTINGS, IDENTITY) is EMPTY
 
 

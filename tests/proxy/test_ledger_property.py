@@ -87,8 +87,9 @@ class Sessions(RuleBasedStateMachine):
         if asked:
             rows = [[kind, None, None] for kind in self.held if asked & HOLDS[kind][0]]
             if asked & scan.SETTINGS:
-                rows += [[b"S", name.encode(), value.encode()] for name, value in self.server.items()]
-                rows += [[b"S", b"session_authorization", b"login"]]
+                listed = {name: value for name, value in self.server.items() if name != "role"}
+                rows += [[b"S", name.encode(), value.encode()] for name, value in listed.items()]
+                rows += [[b"I", self.server.get("role", "none").encode(), b"login"]]
             applied = self.ledger.examined(read_answer(asked, rows))
             if applied is not None:
                 self.applied = applied

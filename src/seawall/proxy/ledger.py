@@ -138,31 +138,35 @@ _KINDS: Final[dict[bytes, Pin]] = {
     b"Q": Pin.PREPARED,
     b"C": Pin.CURSOR,
 }
-"""The first column: which pin a row is a reason for; ``S`` is a setting and no reason."""
+"""The first column of rows that are a reason for a pin."""
+
+_ROW_KINDS: Final = frozenset({*_KINDS, b"S", b"I", b"N", b"D"})
+"""And of all others: a setting; the identity (role and user); a custom setting that was asked for; one that
+an extension has declared and the session has not set."""
 
 _PRIVILEGES_SINCE: Final = 15
 """Version of PostgreSQL since which somebody else than a superuser may be allowed a superuser's setting."""
 
 # Every name has its schema, operators too: a search_path may put somebody's own in front of pg_catalog's.
-_WITH_SETTINGS: Final = "WITH s AS MATERIALIZED (SELECT name, context, source FROM pg_catalog.pg_settings) "
 _MAY_SET: Final = "pg_catalog.has_parameter_privilege(SESSION_USER, s.name, 'SET')"
 _IS_SUPERUSER: Final = (
     "(SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER)"
 )
 _SETTINGS_ROWS: Final = (
-    "SELECT CASE WHEN s.context OPERATOR(pg_catalog.=) 'superuser' AND NOT {may_set} THEN 'P' ELSE 'S' END,"
-    " s.name, pg_catalog.current_setting(s.name) FROM s WHERE s.source OPERATOR(pg_catalog.=) 'session'"
+    "SELECT CASE WHEN NOT s.source OPERATOR(pg_catalog.=) 'session' THEN 'D'"
+    " WHEN s.context OPERATOR(pg_catalog.=) 'superuser' AND NOT {may_set} THEN 'P' ELSE 'S' END,"
+    " s.name, pg_catalog.current_setting(s.name)"
+    " FROM pg_catalog.pg_settings AS s WHERE s.source OPERATOR(pg_catalog.=) 'session'"
 )
 # These two are on no list.
-_IDENTITY_ROWS: Final = (
-    "SELECT 'S', 'role', pg_catalog.current_setting('role') UNION ALL"
-    " SELECT 'S', 'session_authorization', pg_catalog.current_setting('session_authorization')"
+_IDENTITY_ROW: Final = (
+    "SELECT 'I', pg_catalog.current_setting('role'), pg_catalog.current_setting('session_authorization')"
 )
-# Custom settings are on no list either, until an extension is loaded and declares them.
+# Nor are custom settings, until an extension has been loaded and declares them: then it's as for all others.
+_OR_DECLARED: Final = " OR pg_catalog.strpos(s.name, '.') OPERATOR(pg_catalog.>) 0"
 _CUSTOM_ROWS: Final = (
-    "SELECT 'S', n.n, pg_catalog.current_setting(n.n, true)"
+    "SELECT 'N', n.n, pg_catalog.current_setting(n.n, true)"
     " FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) AS n (n)"
-    " WHERE NOT EXISTS (SELECT FROM s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) n.n)"
 )
 # 2615 is pg_namespace: what depends on the session's temporary schema is what DISCARD TEMP would drop.
 _TEMPORARY_ROWS: Final = (
@@ -213,7 +217,8 @@ def examine_sql(asked: int, *, names: bool = False, parameter_privileges: bool =
         return " UNION ALL ".join(parts)
     settings = _SETTINGS_ROWS.format(may_set=_MAY_SET if parameter_privileges else _IS_SUPERUSER)
     custom = [_CUSTOM_ROWS] if names else []
-    return _WITH_SETTINGS + " UNION ALL ".join([settings, _IDENTITY_ROWS, *custom, *parts])
+    declared = _OR_DECLARED if names else ""
+    return " UNION ALL ".join([settings + declared, _IDENTITY_ROW, *custom, *parts])
 
 
 def question(asked: int, names: Iterable[str] = (), server_version: str = "") -> bytes:
@@ -258,17 +263,24 @@ def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
     Raises:
         ProtocolViolation: A row answers something else.
     """
-    settings: dict[str, str] = {}
+    found: dict[bytes, dict[str, str]] = {kind: {} for kind in (b"S", b"P", b"N", b"D")}
+    identity: dict[str, str] = {}
     pins = {pin for flag, pin in _LASTING if asked & flag}
     for row in rows:
         kind = row[0] if len(row) == _COLUMNS else None
-        if kind is None or (kind != b"S" and kind not in _KINDS):
+        if kind is None or kind not in _ROW_KINDS:
             raise messages.ProtocolViolation("a row that is no answer about a session's state")
-        if kind != b"S":
+        if kind in _KINDS:
             pins.add(_KINDS[kind])
         name, value = row[1], row[2]
-        if name is not None and value is not None:
-            settings[folded(messages.decode(name))] = messages.decode(value)
+        if name is None or value is None:
+            continue
+        if kind == b"I":
+            identity = {"role": messages.decode(name), "session_authorization": messages.decode(value)}
+        elif kind in found:
+            found[kind][folded(messages.decode(name))] = messages.decode(value)
+    custom = {name: value for name, value in found[b"N"].items() if name not in found[b"D"]}
+    settings = {**custom, **found[b"S"], **found[b"P"], **identity}
     for of_transaction in _OF_TRANSACTION:
         settings.pop(of_transaction, None)
     if settings.get("role") == "none":
