@@ -382,3 +382,16 @@ def test_create_and_drop_database_are_not_blocked_by_idle_connections(server):
                 with RawClient(proxy.port, database="fleeting") as guest:
                     assert guest.query("SELECT 1") == [("1",)]
             assert client.query("DROP DATABASE fleeting") == []
+
+
+def test_a_user_known_by_a_verifier_logs_in_to_the_server_with_the_keys_of_its_own_login(cluster):
+    made = cluster(auth="scram-sha-256", password="geheim")
+    node = made.nodes[0]
+    verifier = node.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'postgres'")[0][0]
+    assert verifier.startswith("SCRAM-SHA-256$")
+    users = {"postgres": User(name="postgres", secret=verifier)}
+    with RunningProxy(settings_for(node, users=users)) as proxy:
+        with psycopg.connect(proxy.dsn(password="geheim")) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(proxy.dsn(password="falsch"))

@@ -18,6 +18,8 @@ from seawall.proxy.settings import Backend
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import MessageReader
 from seawall.wire.pgwire.login import ClientLogin, LoginRefused
+from seawall.wire.pgwire.passwords import Md5Secret
+from seawall.wire.pgwire.scram import ScramKeys
 
 LOGIN_MESSAGE_LIMIT: Final = 1024 * 1024
 """Longest message a server may send before it is ready."""
@@ -119,7 +121,6 @@ def tune(transport: Any, user_timeout_s: float) -> None:  # noqa: ANN401
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == socket.AF_UNIX:
         return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
@@ -153,7 +154,7 @@ async def log_in(
     backend: Backend,
     user: str,
     database: str,
-    password: str | None,
+    password: str | Md5Secret | ScramKeys | None,
     user_timeout_s: float,
 ) -> Welcome:
     """Connect and log in.

@@ -23,6 +23,11 @@ WELCOMES_LIMIT: Final = 10_000
 """Sets of startup settings whose outcome is remembered."""
 
 
+CANCELED: Final = b"\0C57014\0"
+RETRIES_MAX: Final = 3
+"""How often errands of one connection may be cancelled between two transactions."""
+
+
 class Fitting:
     """The fitting of one worker's clients.
 
@@ -57,6 +62,9 @@ class Fitting:
     def _applied(self, client: Client, batch: Batch) -> None:
         server = batch.server
         if not self._after(client, batch):
+            return
+        if batch.error is not None and CANCELED in batch.error and self._again(server):
+            self.fit(client, server)
             return
         if batch.error is not None:
             sqlstate, message, detail = describe_failure(messages.parse_fields(batch.error))
@@ -105,9 +113,20 @@ class Fitting:
             return
         server.sink = client
         if batch.error is not None:
+            if CANCELED in batch.error and self._again(server):
+                # A late cancel request, or a timeout of the client's own, hit our question.
+                Batch(
+                    server, client.ledger.question(asked), 1, lambda done: self._examined(client, asked, done)
+                )
+                return
             client.ledger.unanswered()
             asked = 0
         self._known(client, server, asked, batch.rows)
+
+    def _again(self, server: Server) -> bool:
+        """Whether an errand that was cancelled may be tried once more."""
+        server.retries += 1
+        return server.retries < RETRIES_MAX
 
     def _known(self, client: Client, server: Server, asked: int, rows: list[list[bytes | None]]) -> None:
         ledger = client.ledger

@@ -14,6 +14,7 @@ from typing import Any, Final
 from seawall.kernel.errors import SeawallError
 from seawall.proxy.admin import Console
 from seawall.proxy.client import Client
+from seawall.proxy.connect import tune
 from seawall.proxy.ledger import Ledger
 from seawall.proxy.session_settings import startup_settings
 from seawall.proxy.settings import AuthMethod
@@ -103,6 +104,7 @@ class Greeter(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
+        tune(transport, 0.0)
         if not self.door.enter(self.address):
             self._refuse("53300", "too many connections are waiting to log in")
             return
@@ -209,6 +211,7 @@ class Greeter(asyncio.Protocol):
         if request is None:
             return
         worker = self.worker
+        keys = self._login.scram_keys if self._login is not None else None
         self._login = None
         self._leave()
         if request.database == worker.settings.admin_database:
@@ -223,6 +226,9 @@ class Greeter(asyncio.Protocol):
         except KeyError:
             self._refuse("3D000", f'database "{request.database}" does not exist')
             return
+        if pool.secret is None:
+            # Known by a verifier alone: the servers have the same one, or there is no way in.
+            pool.secret = keys
         ignored = worker.settings.pooling.ignore_startup_parameters
         asked = {name: value for name, value in request.parameters.items() if name not in ignored}
         ledger = Ledger(pool.user, startup_settings(asked))

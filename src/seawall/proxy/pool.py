@@ -17,6 +17,8 @@ from seawall.proxy.client import Client
 from seawall.proxy.owed import Note
 from seawall.proxy.server import Server, Sink
 from seawall.proxy.settings import PoolMode
+from seawall.wire.pgwire.passwords import Md5Secret
+from seawall.wire.pgwire.scram import ScramKeys
 
 READY, DRAINING = 0, 1
 BURST: Final = 8
@@ -127,8 +129,8 @@ class Pool:
         self.connect_errors: int = 0
         self.opened_count: int = 0
         self.last_error: str = ""
-        self.secret: str = ""
-        """What the servers want to hear for this user."""
+        self.secret: str | Md5Secret | ScramKeys | None = None
+        """What proves to servers that we are this user."""
 
     def take(self, client: Client) -> Server | None:
         """An idle server, or ``None`` if the client has to wait."""
@@ -151,6 +153,7 @@ class Pool:
         """A server is free: it goes to whoever waits longest, or to the idle ones."""
         server.unnamed = None
         server.overtime = False
+        server.retries = 0
         if server.paused:
             server.paused = False
             server.transport.resume_reading()

@@ -151,7 +151,7 @@ class Server:
         "pending",
         "pid",
         "pool",
-        "requests",
+        "retries",
         "since",
         "sink",
         "stalled",
@@ -194,7 +194,8 @@ class Server:
         self.born_at: float = 0.0
         self.used_at: float = 0.0
         self.since: float = 0.0
-        self.requests: int = 0
+        self.retries: int = 0
+        """Errands that were cancelled since it was last in the pool."""
         self.cancels: int = 0
         self.overtime: bool = False
         """A cancel was sent because the query took too long."""

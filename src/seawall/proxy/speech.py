@@ -37,6 +37,8 @@ CARRY_LIMIT: Final = 65_536
 """A message that is only partly there is held back up to this size; a longer one is streamed."""
 PARSE_LIMIT: Final = 16 * 1024 * 1024
 """A named Parse has to be whole before its statement can be shared; this is the longest one."""
+PREPARED_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Texts of the named statements of one client, together."""
 NAMES_BYTES: Final = 5 + 2 * 64
 """A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
 MESSAGE_LIMIT: Final = 0x7FFFFFFF
@@ -93,6 +95,7 @@ class Speech(Sink):
         "parameters",
         "pid",
         "pool",
+        "prepared_bytes",
         "rename",
         "seen_at",
         "server",
@@ -121,6 +124,7 @@ class Speech(Sink):
         """Keep the server between transactions: session mode, or something pins the client to it."""
         self.rename: bool = not pool.session
         self.statements: dict[bytes, Statement] | None = None
+        self.prepared_bytes: int = 0
         self.pid: int = 0
         self.key: bytes = b""
         self.address: str = ""
@@ -152,12 +156,15 @@ class Speech(Sink):
             return
         elif note.owed == owed.CLOSED_ALREADY:
             statements[note.name] = note.statement
+            self.prepared_bytes += len(note.statement.tail)
         elif note.owed != owed.PARSED_UNSEEN and statements.get(note.name) is note.statement:
             del statements[note.name]
+            self.prepared_bytes -= len(note.statement.tail)
 
     def forgotten(self) -> None:
         """DISCARD ALL or DEALLOCATE ALL: the client's names are free."""
         self.statements = None
+        self.prepared_bytes = 0
         self.unnamed = None
 
     @property
@@ -285,7 +292,9 @@ class Speech(Sink):
     def _close(self, server: Server, name: bytes, position: int, after: int) -> tuple[bytes, int]:
         """Close of a statement: a shared one stays on the server, for others."""
         if self.statements and name in self.statements:
-            server.already(Note(owed.CLOSED_ALREADY, self.statements.pop(name), name))
+            statement = self.statements.pop(name)
+            self.prepared_bytes -= len(statement.tail)
+            server.already(Note(owed.CLOSED_ALREADY, statement, name))
             return b"", after
         if not name:
             self.unnamed = server.unnamed = None
@@ -348,6 +357,12 @@ class Speech(Sink):
         if len(self.statements) >= self.pool.statements_per_client:
             self.fail(
                 "53400", "too many prepared statements", "", "Close statements that are no longer used."
+            )
+            return b"", -1
+        self.prepared_bytes += len(tail)
+        if self.prepared_bytes > PREPARED_BYTES_MAX:
+            self.fail(
+                "53400", "prepared statements are too long together", "", "Close those that are not used."
             )
             return b"", -1
         statement: Statement = self.worker.statements.get(tail)

@@ -19,6 +19,10 @@ CACHE_LIMIT: Final = 10_000
 """Distinct statements a worker knows by text; the one unused for longest is forgotten first."""
 
 
+CACHE_BYTES: Final = 256 * 1024 * 1024
+"""Their texts together."""
+
+
 class Statement:
     """One text with its parameter types.
 
@@ -55,11 +59,12 @@ class StatementCache:
         limit: distinct texts that are remembered.
     """
 
-    __slots__ = ("_by_tail", "_count", "_limit", "evicted")
+    __slots__ = ("_by_tail", "_bytes", "_count", "_limit", "evicted")
 
     def __init__(self, limit: int = CACHE_LIMIT) -> None:
         self._limit: int = limit
         self._count: int = 0
+        self._bytes: int = 0
         self._by_tail: OrderedDict[bytes, Statement] = OrderedDict()
         self.evicted: int = 0
 
@@ -74,9 +79,11 @@ class StatementCache:
             return found
         made = Statement(tail, self._next_name())
         self._by_tail[tail] = made
-        if len(self._by_tail) > self._limit:
+        self._bytes += len(tail)
+        while len(self._by_tail) > self._limit or (self._bytes > CACHE_BYTES and len(self._by_tail) > 1):
             # Clients that hold the evicted one keep using it; only its text is no longer found.
-            self._by_tail.popitem(last=False)
+            old, _ = self._by_tail.popitem(last=False)
+            self._bytes -= len(old)
             self.evicted += 1
         return made
 

@@ -32,7 +32,7 @@ from seawall.proxy.shared import Row
 from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.statements import StatementCache
 from seawall.wire.pgwire import framing, messages
-from seawall.wire.pgwire.passwords import PlainSecret, Secret, parse_secret
+from seawall.wire.pgwire.passwords import Md5Secret, PlainSecret, Secret, parse_secret
 from seawall.wire.pgwire.scram import verifier_for
 
 POOLS_LIMIT: Final = 10_000
@@ -43,6 +43,17 @@ KEY_BYTES: Final = 4
 KEY_BYTES_LONG: Final = 32
 INDEX_BITS: Final = 20
 """Of the process number clients see: the client's index; the bits above are the worker's number."""
+
+
+def server_secret(text: str) -> str | Md5Secret | None:
+    """What to log in to servers with; ``None`` for a SCRAM verifier, from which nobody can log in.
+
+    For users known by a verifier the keys come from the client's own login, see ``Greeter``.
+    """
+    secret = parse_secret(text) if text else None
+    if isinstance(secret, PlainSecret):
+        return text
+    return secret if isinstance(secret, Md5Secret) else None
 
 
 class Worker:
@@ -107,7 +118,7 @@ class Worker:
                 raise KeyError(database)
             size = known.pool_size or entry.pool_size or self.settings.pooling.size
             pool = Pool(self, server_user, server_database, mode, self.share_of(size))
-            pool.secret = entry.server_secret or known.server_secret or known.secret
+            pool.secret = server_secret(entry.server_secret or known.server_secret or known.secret)
             self.pools[key] = pool
         return pool
 
