@@ -263,7 +263,7 @@ def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
     Raises:
         ProtocolViolation: A row answers something else.
     """
-    found: dict[bytes, dict[str, str]] = {kind: {} for kind in (b"S", b"P", b"N", b"D")}
+    found: dict[bytes, dict[str, str]] = {kind: {} for kind in _ROW_KINDS}
     identity: dict[str, str] = {}
     pins = {pin for flag, pin in _LASTING if asked & flag}
     for row in rows:
@@ -277,7 +277,7 @@ def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
             continue
         if kind == b"I":
             identity = {"role": messages.decode(name), "session_authorization": messages.decode(value)}
-        elif kind in found:
+        else:
             found[kind][folded(messages.decode(name))] = messages.decode(value)
     custom = {name: value for name, value in found[b"N"].items() if name not in found[b"D"]}
     settings = {**custom, **found[b"S"], **found[b"P"], **identity}
@@ -285,8 +285,6 @@ def read_answer(asked: int, rows: Iterable[list[bytes | None]]) -> Examination:
         settings.pop(of_transaction, None)
     if settings.get("role") == "none":
         del settings["role"]
-    if creates_temporary(settings.get("search_path", "")):
-        pins.add(Pin.TEMPORARY_PATH)
     return Examination(asked, settings, frozenset(pins))
 
 
