@@ -17,12 +17,13 @@ from seawall.proxy.server import Server
 from seawall.proxy.session_settings import apply_batch, describe_failure
 from seawall.proxy.speech import CLOSED, DETACHED
 from seawall.wire.pgwire import messages
-from seawall.wire.pgwire.scan import SETTINGS
 
 WELCOMES_LIMIT: Final = 10_000
 """Sets of startup settings whose outcome is remembered."""
 
 
+MOVED: Final = 1 << 30
+"""No flag of ``scan``: the ledger knows whether a reported setting has really moved."""
 CANCELED: Final = b"\0C57014\0"
 RETRIES_MAX: Final = 3
 """How often errands of one connection may be cancelled between two transactions."""
@@ -161,7 +162,7 @@ class Fitting:
         name, value = messages.parse_parameter_status(body)
         server.parameters = client.parameters = server.parameters.changed(name, value)
         client.ledger.on_parameter_status(name, value)
-        server.suspect |= SETTINGS
+        server.suspect |= MOVED
 
     def server_parameter(self, server: Server, body: bytes) -> None:
         """A server reported a setting."""

@@ -415,8 +415,9 @@ class Server:
             self._copying = True
 
     def _tagged(self, tag: bytes) -> None:
-        self.suspect |= tag_suspicion(tag)
+        # The rest is told by the text, and better: SET LOCAL has the tag of SET.
         if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
+            self.suspect |= tag_suspicion(tag)
             self.statements.clear()
             self.sink.forgotten()
             self.discarded = tag == b"DISCARD ALL"
