@@ -37,6 +37,8 @@ from seawall.wire.pgwire.scram import verifier_for
 
 POOLS_LIMIT: Final = 10_000
 """Pairs of user and database one worker keeps pools for."""
+LINGER_S: Final = 5.0
+"""A client that is closed and doesn't read is cut after this long."""
 RETRY_FIRST_S: Final = 0.05
 RETRY_LAST_S: Final = 1.0
 KEY_BYTES: Final = 4
@@ -231,7 +233,13 @@ class Worker:
             messages.error_response(sqlstate, message, severity="FATAL", detail=detail, hint=hint)
         )
         client.transport.close()
+        self.start(self._linger(client.transport))
         self.client_gone(client)
+
+    async def _linger(self, transport: Any) -> None:  # noqa: ANN401
+        """Give a client that was told to go a moment to read why, then cut it."""
+        await asyncio.sleep(LINGER_S)
+        transport.abort()
 
     def close_idle(self) -> None:
         """Close all idle server connections."""
@@ -394,7 +402,7 @@ class Worker:
         if client.state == WAITING and server is None:
             client.pool.leave(client)
             self.close_client(client, "57014", "canceling statement due to user request")
-        elif server is not None and client.state == ATTACHED and server.pending:
+        elif server is not None and client.state == ATTACHED and server.pending and not server.cancels:
             self.cancels += 1
             self.start(self.cancel_server(server))
         return True
