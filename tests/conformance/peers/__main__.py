@@ -17,7 +17,7 @@ from benchmarks import COULD_NOT_RUN, harness
 from benchmarks.proxying import endpoints, processes
 from benchmarks.proxying.client import RefusedError
 from benchmarks.proxying.cluster import NoServerError
-from tests.conformance.peers import arena, programs, reasons, suites
+from tests.conformance.peers import arena, pipelines, programs, reasons, suites
 from tests.conformance.peers.arena import DIRECT_DATABASE, THROUGH_DATABASE, Arena
 from tests.conformance.peers.material import NoMaterialError
 from tests.conformance.peers.outcomes import Comparison, SuiteFailedError
@@ -66,6 +66,7 @@ def catalogue(psycopg_source: str) -> dict[str, Suite]:
             limits={"session": 5, "transaction": 34},
             size=60,
         ),
+        "pipelines": Suite(pipelines.run, "of ours", size=SMALL, plain=True),
         "node": Suite(programs.node, "package.json", size=SMALL, plain=True),
         "jdbc": Suite(programs.jdbc, programs.JDBC, size=SMALL, plain=True),
         "go": Suite(programs.go, "go.mod", size=SMALL, plain=True),

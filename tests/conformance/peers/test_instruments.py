@@ -11,6 +11,9 @@ from benchmarks.proxying import bulk, idle, processes, shares
 from benchmarks.proxying.client import Client, RefusedError
 from benchmarks.proxying.cluster import INSTALLED, cluster
 from benchmarks.proxying.endpoints import Endpoint
+from tests.conformance.peers import pipelines, suites
+from tests.conformance.peers.arena import Address
+from tests.conformance.peers.outcomes import PASSED
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -155,3 +158,24 @@ def test_cpu_time_is_that_of_the_process():
 def test_a_refused_login_is_told_and_leaves_no_socket(server):
     with pytest.raises(RefusedError, match="does not exist"):
         Client(server.port, "nowhere")
+
+
+def test_a_bare_server_answers_every_pipeline_as_written(server, tmp_path):
+    visit = suites.Visit(Address("127.0.0.1", server.port), "postgres", tmp_path, "pipelines", "session")
+    found = pipelines.run(visit)
+    assert set(found.values()) == {PASSED}, (tmp_path / "report-pipelines.log").read_text()
+    assert len(found) == 2 * len(pipelines.CASES)
+
+
+def test_an_answer_that_is_not_as_written_is_told(server):
+    query = pipelines.query("SELECT 1")
+    for expected, fault in (("T D C ZI", ""), ("T D D ZI", "wanted T D D ZI, heard T D C ZI")):
+        with server.client() as client:
+            assert fault in pipelines.difference(client, [(query, expected)])
+            assert bool(pipelines.difference(client, [(query, expected)])) == bool(fault)
+
+
+def test_an_answer_that_does_not_come_is_told(server, monkeypatch):
+    monkeypatch.setattr(pipelines, "PATIENCE_S", 0.1)
+    with server.client() as client:
+        assert "nothing more" in pipelines.difference(client, [(pipelines.parse("", "SELECT 1"), "1")])
