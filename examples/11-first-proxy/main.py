@@ -55,6 +55,9 @@ with seawall_up() as up:
     # What can't follow a client holds it to its server connection, and the proxy says so.
     clients[2].execute("LISTEN news")
     clients[3].execute("CREATE TEMP TABLE notes (line text)")
+    for line in ("LISTEN is a pin", "and so is this table"):
+        clients[2].execute("NOTIFY news")
+        clients[3].execute("INSERT INTO notes VALUES (%s)", [line])
     for row in sorted(show(url, "CLIENTS"), key=lambda row: row["application_name"]):
         if row["session"] == "pinned":
             print(f"{row['application_name']} is pinned by: {row['pinned_by']}")
