@@ -81,8 +81,8 @@ def test_a_server_that_takes_no_more_stops_its_client(world):
 def test_what_a_client_leaves_behind_is_cleaned_up(world):
     world.say(0, messages.query("begin"))
     world.ends[0].model.run = lambda sql, *, simple: (messages.command_complete("ROLLBACK"), "")
-    world.clients[0].connection_lost(None)
     world.ends[0].model.status = b"I"
+    world.clients[0].connection_lost(None)
     world.pump()
     assert [body for letter, body in world.ends[0].model.seen if letter == "Q"][1:] == [
         b"ROLLBACK\0",

@@ -234,5 +234,6 @@ def test_a_tap_hears_both_sides(server, listener):
 
 
 def test_odd_messages_do_no_harm(server, listener):
+    server.pending.append(owed.SIMPLE)
     server.data_received(HEADER.pack(framing.COPY_BOTH, 4) + HEADER.pack(ord("?"), 4) + READY)
     assert listener.calls == ["settled"]

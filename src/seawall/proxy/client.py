@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.server import Server
-from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING, Speech
+from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, LONGEST, WAITING, Speech
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.scan import (
@@ -91,7 +91,7 @@ class Client(Speech):
             server = self.server
             if not data or server is None:
                 return
-        if not self._carry and not self._skip:
+        if not self._carry and not self._skip and not server.unsynced:
             size = len(data)
             if size >= HEADER_BYTES and data[0] == framing.QUERY:
                 length: int = HEADER.unpack_from(data, 0)[1]
@@ -266,7 +266,7 @@ class Client(Speech):
                 self._carry = b""
                 self.data_received(data[position:])
                 return
-            if length < 4:
+            if not 4 <= length <= LONGEST[kind]:
                 self._leave(kind, length)
                 return
             position += 1 + length

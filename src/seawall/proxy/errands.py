@@ -8,14 +8,14 @@ extended-protocol batch with one Sync.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.owed import Note
 from seawall.proxy.server import Server, Sink
 from seawall.wire.pgwire import framing
-from seawall.wire.pgwire.framing import MessageReader
-from seawall.wire.pgwire.messages import ProtocolViolation, parse_data_row
+from seawall.wire.pgwire.framing import HEADER, MessageReader
+from seawall.wire.pgwire.messages import parse_data_row
 
 ANSWER_LIMIT: Final = 16 * 1024 * 1024
 """Longest message in an answer to one of our own questions."""
@@ -30,16 +30,25 @@ class Batch(Sink):
         data: what to send.
         answers: how many ReadyForQuery it causes.
         done: called once with this batch when the last one came, or when the connection was lost.
+        listener: takes notifications that come meanwhile: the transport of the client that listens.
     """
 
-    __slots__ = ("_done", "_reader", "answers", "error", "gone", "rows", "server")
+    __slots__ = ("_done", "_listener", "_reader", "answers", "error", "gone", "rows", "server")
 
-    def __init__(self, server: Server, data: bytes, answers: int, done: Callable[[Batch], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        data: bytes,
+        answers: int,
+        done: Callable[[Batch], None],
+        listener: Any = None,  # noqa: ANN401 -- asyncio's and uvloop's transports have no common type
+    ) -> None:
         self.server: Server = server
         self.answers: int = answers
         self.rows: list[list[bytes | None]] = []
         self.error: bytes | None = None
         self.gone: bool = False
+        self._listener: Any = listener
         self._done: Callable[[Batch], None] = done
         self._reader: MessageReader = MessageReader(ANSWER_LIMIT)
         server.sink = self
@@ -48,13 +57,16 @@ class Batch(Sink):
         server.transport.write(data)
 
     def deliver(self, data: bytes) -> None:
-        """Collect rows."""
-        try:
-            for kind, body in self._reader.feed(data):
-                if kind == framing.DATA_ROW and len(self.rows) < ROWS_LIMIT:
-                    self.rows.append(parse_data_row(body))
-        except ProtocolViolation:
-            self.server.transport.abort()
+        """Collect rows.
+
+        Raises:
+            ProtocolViolation: they make no sense; the server cuts itself off.
+        """
+        for kind, body in self._reader.feed(data):
+            if kind == framing.DATA_ROW and len(self.rows) < ROWS_LIMIT:
+                self.rows.append(parse_data_row(body))
+            elif kind == framing.NOTIFICATION and self._listener is not None:
+                self._listener.write(HEADER.pack(kind, len(body) + 4) + body)
 
     def settled(self, server: Server) -> None:
         """All answers are there."""

@@ -97,6 +97,7 @@ class Greeter(asyncio.Protocol):
         self._login: ServerLogin | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._inside = False
+        self._refused = False
         self._next: Client | Console | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -120,6 +121,8 @@ class Greeter(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Whatever somebody unknown says."""
+        if self._refused:
+            return
         try:
             if self._startup is not None:
                 self._start(self._startup, data)
@@ -191,6 +194,8 @@ class Greeter(asyncio.Protocol):
         if login is None:
             return
         for kind, body in self._reader.feed(data):
+            if self._refused:
+                return
             if self._next is not None:
                 # Said behind the last message of the login, without waiting for the answer.
                 self._next.data_received(framing.HEADER.pack(kind, 4 + len(body)) + body)
@@ -248,6 +253,7 @@ class Greeter(asyncio.Protocol):
         self._refuse("08006", "the login took too long")
 
     def _refuse(self, sqlstate: str, message: str, detail: str = "", hint: str = "") -> None:
+        self._refused = True
         self.transport.write(
             messages.error_response(sqlstate, message, severity="FATAL", detail=detail, hint=hint)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from seawall.proxy.statements import Statement
+from seawall.wire.pgwire import framing
 
 # What is owed. Small numbers, because they are compared on every message.
 SIMPLE: Final = 1
@@ -38,6 +39,19 @@ NOTED: Final = frozenset(
 )
 UNSEEN: Final = frozenset({PARSED_UNSEEN, UNNAMED_UNSEEN, CLOSED_UNSEEN})
 MADE_UP: Final = frozenset({PARSED_ALREADY, CLOSED_ALREADY, COPY_END})
+
+STREAMED: Final = frozenset(
+    {
+        framing.ROW_DESCRIPTION,
+        framing.PARAMETER_DESCRIPTION,
+        framing.NOTICE,
+        framing.NOTIFICATION,
+        framing.FUNCTION_RESULT,
+    }
+)
+"""Kinds of replies of which the header is enough."""
+UNASKED: Final = frozenset({framing.ERROR, framing.NOTICE, framing.NOTIFICATION, framing.PARAMETER_STATUS})
+"""Kinds that may come when nothing is owed."""
 
 PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
 CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"

@@ -31,11 +31,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any, Final
 
+from seawall.kernel.errors import ValidationError
 from seawall.proxy.owed import (
     BOUND,
     CLOSE_COMPLETE_MESSAGE,
     CLOSED,
-    CLOSED_ALREADY,
     CLOSED_UNSEEN,
     COPY_END,
     DESCRIBED,
@@ -48,7 +48,9 @@ from seawall.proxy.owed import (
     PARSED_UNSEEN,
     PLAIN_PARSED,
     SIMPLE,
+    STREAMED,
     SYNCED,
+    UNASKED,
     UNNAMED,
     UNNAMED_UNSEEN,
     UNSEEN,
@@ -57,23 +59,13 @@ from seawall.proxy.owed import (
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
+from seawall.wire.pgwire.messages import ProtocolViolation
 from seawall.wire.pgwire.scan import tag_suspicion
 
 ORDINARY_TAGS: Final = frozenset(
     {b"SEL", b"INS", b"UPD", b"DEL", b"BEG", b"COM", b"ROL", b"COP", b"FET", b"SAV", b"MER", b"STA"}
 )
 """First three letters of tags that never change session state."""
-
-STREAMED: Final = frozenset(
-    {
-        framing.ROW_DESCRIPTION,
-        framing.PARAMETER_DESCRIPTION,
-        framing.NOTICE,
-        framing.NOTIFICATION,
-        framing.FUNCTION_RESULT,
-    }
-)
-"""Kinds of which the header is enough."""
 
 CARRY_LIMIT: Final = 65_536
 """A message whose body is wanted is held back until it is whole, up to this size; or else streamed unread."""
@@ -154,6 +146,7 @@ class Server:
         "retries",
         "since",
         "sink",
+        "skipping",
         "stalled",
         "state",
         "statements",
@@ -179,6 +172,8 @@ class Server:
         self.unsynced: bool = False
         self.stalled: bool = False
         """The client waits for a Sync's answer before it says more."""
+        self.skipping: bool = False
+        """An error was told, and no Sync was sent since: whatever else is said, the server skips."""
         self.suspect: int = 0
         self.discarded: bool = False
         """DISCARD ALL passed."""
@@ -229,15 +224,24 @@ class Server:
         """Its socket has room again."""
         self.sink.throttle(stop=False)
 
-    def data_received(self, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
+    def data_received(self, data: bytes) -> None:
+        """Forward a chunk; a server that is out of step is cut and nothing of its chunk passed on."""
+        try:
+            self._relay(data)
+        except ValidationError:
+            self.unsynced = True  # what is owed can't be told from what was dropped
+            self.last_error = b""
+            self.transport.abort()
+            self.connection_lost(None)
+
+    def _relay(self, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Forward a chunk, and take off ``pending`` what it answers."""
         if self._carry:
             data = self._carry + data
             self._carry = b""
         end = len(data)
         position = self._skip
-        start = 0
-        ready = False
+        start, ready = 0, False
         pieces: list[bytes] = []
         pending = self.pending
         if position and position <= end and pending and pending[0] in MADE_UP:
@@ -247,19 +251,21 @@ class Server:
             kind, length = HEADER.unpack_from(data, position)
             after: int = position + 1 + length
             if length < 4:
-                self._violated()
-                return
+                raise ProtocolViolation
             if kind == framing.DATA_ROW or kind == framing.COPY_DATA:  # noqa: PLR1714 -- twice as fast
                 position = after
                 continue
-            if after > end and kind not in STREAMED and length <= CARRY_LIMIT:
+            if after > end and (kind not in STREAMED or not pending) and length <= CARRY_LIMIT:
                 break
             if kind == framing.READY:
+                if length != 5 or not pending or pending[0] > SYNCED:
+                    raise ProtocolViolation
                 self.status = data[position + 5]
                 self._copying = False
                 ready = True
-                if pending:
-                    pending.popleft()
+                pending.popleft()
+            elif not pending and kind not in UNASKED:
+                raise ProtocolViolation
             elif self._replied(kind, data, position, after):
                 pieces.append(data[start:position])
                 start = after
@@ -274,6 +280,8 @@ class Server:
             self._skip = 0
         else:
             self._skip = position - end
+            if self._skip and not pending:
+                raise ProtocolViolation  # the rest would reach whoever is next
         if start or end != len(data) or pieces:
             pieces.append(data[start:end])
             data = b"".join(pieces)
@@ -424,8 +432,6 @@ class Server:
 
     def _prepared(self) -> bool:
         """ParseComplete came; true if the client must not see it."""
-        if not self.pending:
-            return False
         head = self.pending[0]
         if head in NOTED:
             self.notes.popleft()
@@ -440,12 +446,9 @@ class Server:
         made: list[bytes] = []
         while pending and pending[0] in MADE_UP:
             owed = pending.popleft()
-            if owed == PARSED_ALREADY:
+            if owed != COPY_END:
                 self.notes.popleft()
-                made.append(PARSE_COMPLETE_MESSAGE)
-            elif owed == CLOSED_ALREADY:
-                self.notes.popleft()
-                made.append(CLOSE_COMPLETE_MESSAGE)
+                made.append(PARSE_COMPLETE_MESSAGE if owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE)
         return b"".join(made)
 
     def _failed(self, body: bytes) -> None:
@@ -461,6 +464,8 @@ class Server:
             while skipped:
                 note = skipped.pop()  # the last first, so that the oldest state is what is left
                 self._undo(note, failed=failed and not skipped)
+            if not pending:
+                self.unsynced = self.skipping = True
         self.sink.refused(self, body)
 
     def _undo(self, note: Note, *, failed: bool) -> None:
@@ -477,7 +482,7 @@ class Server:
     def _copy_began(self) -> None:
         """Forget the Syncs that the server ignores: up to the end of the data if that was sent already."""
         pending = self.pending
-        if not pending or pending[0] == SIMPLE:
+        if pending[0] == SIMPLE:
             self._copying = COPY_END not in pending
             if not self._copying:
                 pending.remove(COPY_END)
@@ -492,7 +497,3 @@ class Server:
         if SYNCED not in pending:
             self.unsynced = True  # the one that was sent is ignored: another has to come
         pending.appendleft(copying)
-
-    def _violated(self) -> None:
-        """The stream makes no sense any more; cut it."""
-        self.transport.abort()

@@ -20,7 +20,7 @@ from typing import Any, Final
 from seawall.proxy import owed
 from seawall.proxy.owed import Note
 from seawall.proxy.server import Server, Sink
-from seawall.proxy.statements import Statement, parse_message, parse_suspicion
+from seawall.proxy.statements import PREFIX, Statement, parse_message, parse_suspicion
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.scan import (
@@ -41,28 +41,35 @@ PREPARED_BYTES_MAX: Final = 64 * 1024 * 1024
 """Texts of the named statements of one client, together."""
 NAMES_BYTES: Final = 5 + 2 * 64
 """A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
-MESSAGE_LIMIT: Final = 0x7FFFFFFF
-"""PostgreSQL's own limit is 1 GiB; whatever is longer than this is no message."""
+LONG_BYTES: Final = 0x3FFFFFFE
+SHORT_BYTES: Final = 10_000
+"""PostgreSQL's PQ_LARGE_MESSAGE_LIMIT and PQ_SMALL_MESSAGE_LIMIT: who says more is cut off."""
 
 DETACHED, WAITING, ATTACHED, CLOSED = 0, 1, 2, 3
 
-TO_SERVER: Final = frozenset(
-    {
-        framing.QUERY,
-        framing.PARSE,
-        framing.BIND,
-        framing.DESCRIBE,
-        framing.EXECUTE,
-        framing.CLOSE,
-        framing.SYNC,
-        framing.FLUSH,
-        framing.FUNCTION_CALL,
-        framing.COPY_DATA,
-        framing.COPY_DONE,
-        framing.COPY_FAIL,
-        framing.TERMINATE,
-    }
-)
+LONGEST: Final[dict[int, int]] = {
+    framing.QUERY: LONG_BYTES,
+    framing.PARSE: LONG_BYTES,
+    framing.BIND: LONG_BYTES,
+    framing.DESCRIBE: SHORT_BYTES,
+    framing.EXECUTE: SHORT_BYTES,
+    framing.CLOSE: SHORT_BYTES,
+    framing.SYNC: 4,
+    framing.FLUSH: 4,
+    framing.FUNCTION_CALL: LONG_BYTES,
+    framing.COPY_DATA: LONG_BYTES,
+    framing.COPY_DONE: 4,
+    framing.COPY_FAIL: SHORT_BYTES,
+}
+"""What is passed on to servers, and the greatest length of each. Whatever would make a server complain out of
+turn (a Flush with a body) or hang up on the next client must not reach one."""
+REPLIES: Final[dict[int, int]] = {
+    framing.BIND: owed.BOUND,
+    framing.DESCRIBE: owed.DESCRIBED,
+    framing.CLOSE: owed.CLOSED,
+}
+STRANGE: Final = b"not_"
+"""Before a name that a client has not given to any statement but that looks like one of the proxy's own."""
 STALLED: Final = -2
 UNNAMED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_UNSEEN})
 NAMING: Final = frozenset({framing.PARSE, framing.BIND, framing.DESCRIBE, framing.CLOSE})
@@ -194,13 +201,18 @@ class Speech(Sink):
         while position + HEADER_BYTES <= end:
             kind, length = HEADER.unpack_from(data, position)
             after: int = position + 1 + length
-            if kind == framing.COPY_DATA and length >= 4:
+            if kind == framing.COPY_DATA and 4 <= length <= LONG_BYTES:
                 position = after
                 continue
-            if length < 4 or length > MESSAGE_LIMIT or kind not in TO_SERVER or kind == framing.TERMINATE:
+            if length < 4 or length > LONGEST.get(kind, 0):
                 self._send(server, out, data[start:position])
                 self._leave(kind, length)
                 return
+            if server.skipping:
+                if kind != framing.SYNC:
+                    position = after
+                    continue
+                server.skipping = False
             if after > end and not self._may_stream(kind, length, data, position):
                 break
             if self.rename and kind in NAMING:
@@ -272,9 +284,9 @@ class Speech(Sink):
         first = position + HEADER_BYTES
         if kind == framing.BIND:
             first = data.find(b"\0", first, after) + 1
-        elif data[first] != STATEMENT:
+        elif first >= after or data[first] != STATEMENT:
             server.unsynced = True
-            server.pending.append(owed.DESCRIBED if kind == framing.DESCRIBE else owed.CLOSED)
+            server.pending.append(REPLIES[kind])
             return b"", position
         else:
             first += 1
@@ -285,24 +297,33 @@ class Speech(Sink):
         if server.notes and self._uncertain(server, data[first:last]):
             return b"", STALLED
         server.unsynced = True
-        if kind == framing.CLOSE:
-            return self._close(server, data[first:last], position, after)
+        if kind == framing.CLOSE and last + 1 == after:
+            return self._close(server, data, (position, first, last))
         return self._use(server, kind, data, (position, first, last))
 
-    def _close(self, server: Server, name: bytes, position: int, after: int) -> tuple[bytes, int]:
+    def _close(self, server: Server, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
         """Close of a statement: a shared one stays on the server, for others."""
+        position, first, last = at
+        name = data[first:last]
         if self.statements and name in self.statements:
             statement = self.statements.pop(name)
             self.prepared_bytes -= len(statement.tail)
             server.already(Note(owed.CLOSED_ALREADY, statement, name))
-            return b"", after
+            return b"", last + 1
         if not name:
             self.unnamed = server.unnamed = None
         server.pending.append(owed.CLOSED)
-        return b"", position
+        return self._strange(data, at) if name.startswith(PREFIX) else (b"", position)
+
+    def _strange(self, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
+        """The message with another name, under which no server has a statement of somebody else."""
+        position, first, last = at
+        kind, length = HEADER.unpack_from(data, position)
+        head = HEADER.pack(kind, length + len(STRANGE)) + data[position + HEADER_BYTES : first]
+        return head + STRANGE + data[first:last], last
 
     def _use(self, server: Server, kind: int, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
-        """Bind or Describe of a statement whose name stands between the last two places of ``at``."""
+        """Bind, Describe or a spoiled Close of the statement whose name stands at the last two of ``at``."""
         position, first, last = at
         name = data[first:last]
         statement = self.statements.get(name) if self.statements else None
@@ -316,7 +337,9 @@ class Speech(Sink):
                 self._suspect(server, statement.suspicion, statement.tail)
         if kind == framing.BIND and server.suspect & BOUND_NAME:
             self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
-        server.pending.append(owed.BOUND if kind == framing.BIND else owed.DESCRIBED)
+        server.pending.append(REPLIES[kind])
+        if statement is None and name.startswith(PREFIX):
+            return self._strange(data, at)
         if statement is None:
             return (inject, position) if not inject else (inject + data[position:last], last)
         length = HEADER.unpack_from(data, position)[1] + len(statement.name) - len(name)
@@ -326,7 +349,7 @@ class Speech(Sink):
 
     def _parse(self, server: Server, data: bytes, position: int, after: int) -> tuple[bytes, int]:
         first = position + HEADER_BYTES
-        if data[first] == 0:
+        if first < after and data[first] == 0:
             server.unsynced = self._parsed_here = True
             whole = HEADER.unpack_from(data, position)[1] + 1 == after - position
             new = data[position:after] if whole and after - position <= CARRY_LIMIT else None
@@ -444,7 +467,7 @@ class Speech(Sink):
         """Terminate, or something that is no message."""
         if kind == framing.TERMINATE:
             self.transport.close()
-        elif kind not in TO_SERVER:
+        elif kind not in LONGEST:
             self.fail("08P01", f"invalid frontend message type {kind}", "")
         else:
             self.fail("08P01", f"invalid length {length} of frontend message type {chr(kind)!r}", "")

@@ -214,7 +214,7 @@ class Worker:
         server = batch.server
         if batch.gone:
             server.pool.forget(server)
-        elif batch.error is not None:
+        elif batch.error is not None or not server.free:
             server.pool.discard(server)
         else:
             server.statements.clear()
@@ -225,13 +225,15 @@ class Worker:
     def close_client(
         self, client: Client, sqlstate: str, message: str, detail: str = "", hint: str = ""
     ) -> None:
-        """Tell a client why it has to go, and close its connection."""
+        """Tell a client why it has to go, unless it is in the middle of a message; close its connection."""
         if client.state == CLOSED:
             return
         client.state = CLOSED
-        client.transport.write(
-            messages.error_response(sqlstate, message, severity="FATAL", detail=detail, hint=hint)
-        )
+        server = client.server
+        if server is None or server.sink is not client or not server.mid_message:
+            client.transport.write(
+                messages.error_response(sqlstate, message, severity="FATAL", detail=detail, hint=hint)
+            )
         client.transport.close()
         self.start(self._linger(client.transport))
         self.client_gone(client)
@@ -368,7 +370,7 @@ class Worker:
             client.state = DETACHED
             return
         if not whole or client.stay:
-            if told:
+            if told or server.mid_message:
                 client.state = CLOSED
                 client.transport.close()
                 self.client_gone(client)

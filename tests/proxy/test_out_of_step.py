@@ -1,0 +1,181 @@
+"""Whoever breaks the protocol harms nobody else: broken servers are cut, broken clients are refused."""
+
+import pytest
+
+from seawall.proxy import owed
+from seawall.proxy.server import BROKEN, Server
+from seawall.proxy.speech import CLOSED, SHORT_BYTES
+from seawall.wire.pgwire import framing, messages
+from seawall.wire.pgwire.framing import HEADER
+from tests.proxy.test_client_relay import World
+from tests.proxy.test_server import Listener, Wire
+
+READY = messages.ready_for_query(b"I")
+
+
+def message(kind, body=b""):
+    return HEADER.pack(ord(kind), 4 + len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("pending", "data"),
+    [
+        ([], READY),
+        ([], message("1")),
+        ([], message("C", b"SELECT 1\0")),
+        ([], message("G", b"\0\0\0")),
+        ([], message("?")),
+        ([], HEADER.pack(ord("D"), 100) + b"part"),
+        ([owed.SIMPLE], message("Z")),
+        ([owed.SIMPLE], message("Z", b"II")),
+        ([owed.SIMPLE], READY + READY),
+        ([owed.BOUND, owed.SYNCED], READY),
+        ([owed.SIMPLE], HEADER.pack(ord("C"), 3)),
+        ([owed.SIMPLE], READY + HEADER.pack(ord("D"), 100) + b"part"),
+    ],
+)
+def test_a_server_out_of_step_is_cut_and_its_chunk_dropped(pending, data):
+    listener, wire = Listener(), Wire()
+    server = Server(wire, listener, 10)
+    server.pending.extend(pending)
+    server.data_received(data)
+    assert listener.calls == ["lost"]
+    assert listener.data == b""
+    assert server.state == BROKEN
+    assert not server.free
+    server.connection_lost(None)
+    assert listener.calls == ["lost"]
+
+
+@pytest.mark.parametrize("body", [b"", b"name\0", b"name", b"a\0b\0c\0"])
+def test_a_malformed_parameter_cuts_its_server_and_tells_the_client(body):
+    world = World(clients=1, servers=1)
+    world.say(0, messages.query("begin"))
+    world.ends[0].server.data_received(message("S", body))
+    assert world.clients[0].state == CLOSED
+    assert world.heard(0)[-1] == ("E", "08006")
+    assert not world.pool.servers
+
+
+def test_a_notice_behind_the_last_answer_reaches_nobody_in_part():
+    world = World(clients=1, servers=1)
+    server = world.ends[0].server
+    world.clients[0].data_received(messages.query("rows 1"))
+    notice = message("N", b"SNOTICE\0C00000\0Mhello\0\0")
+    answers, world.ends[0].answers = world.ends[0].answers, b""
+    server.data_received(answers + notice[:10])
+    assert bytes(world.clients[0].transport.written) == answers
+    assert server in world.pool.idle
+    server.data_received(notice[10:])
+    assert bytes(world.clients[0].transport.written) == answers
+    world.say(0, messages.query("rows 1"))
+    assert bytes(world.clients[0].transport.written) == answers * 2
+
+
+def test_a_client_in_the_middle_of_a_row_is_closed_without_a_word():
+    world = World(clients=1, servers=1)
+    client, end = world.clients[0], world.ends[0]
+    client.data_received(messages.query("rows 1"))
+    answers, end.answers = end.answers, b""
+    cut = answers.index(b"xxxxx") + 2
+    end.server.data_received(answers[:cut])
+    world.worker.close_client(client, "57P01", "the proxy is shutting down")
+    assert bytes(client.transport.written) == answers[:cut]
+    assert client.transport.closed
+
+
+def test_a_server_lost_in_the_middle_of_a_row_closes_its_client_without_a_word():
+    world = World(clients=1, servers=1)
+    client, end = world.clients[0], world.ends[0]
+    client.data_received(messages.query("rows 1"))
+    answers, end.answers = end.answers, b""
+    cut = answers.index(b"xxxxx") + 2
+    end.server.data_received(answers[:cut])
+    end.server.connection_lost(None)
+    assert bytes(client.transport.written) == answers[:cut]
+    assert client.state == CLOSED
+
+
+def test_a_server_that_skips_to_a_sync_is_not_free():
+    """A Query behind a failed message is skipped too: only a Sync ends that."""
+    world = World(clients=1, servers=1)
+    end = world.ends[0]
+    world.say(0, messages.describe_statement("none") + messages.query("rows 1"))
+    assert end.model.skipping
+    assert not end.server.free
+    assert end.server not in world.pool.idle
+    world.say(0, messages.sync())
+    assert world.heard(0) == [("E", "26000"), ("Z", b"I")]
+    assert end.server in world.pool.idle
+
+
+def test_a_query_in_its_own_chunk_ends_what_a_lone_parse_began():
+    world = World(clients=1, servers=1)
+    world.say(0, messages.parse("", "rows 1") + messages.flush())
+    assert world.ends[0].server not in world.pool.idle
+    world.say(0, messages.query("rows 1"))
+    assert world.ends[0].server in world.pool.idle
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message("H", b"x"),
+        message("S", b"x"),
+        message("c", b"x"),
+        HEADER.pack(framing.CLOSE, SHORT_BYTES + 1),
+        HEADER.pack(framing.QUERY, 0x3FFFFFFF),
+        HEADER.pack(framing.COPY_DATA, 0x3FFFFFFF),
+    ],
+)
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_would_make_a_server_complain_out_of_turn_never_reaches_one(data, begun):
+    world = World(clients=1, servers=1)
+    if begun:
+        world.say(0, messages.query("begin"))
+    before = len(world.ends[0].model.seen)
+    world.say(0, data)
+    assert world.clients[0].state == CLOSED
+    assert world.heard(0)[-1] == ("E", "08P01")
+    # What the proxy itself says when it cleans up or closes is all that comes.
+    after = [(letter, body) for letter, body in world.ends[0].model.seen[before:] if letter != "X"]
+    assert {body for _, body in after} <= {b"ROLLBACK\0", b"DISCARD ALL\0"}
+
+
+@pytest.mark.parametrize("kind", ["P", "B", "D", "C", "E"])
+def test_a_message_without_a_body_is_refused_by_somebody(kind):
+    world = World(clients=1, servers=1)
+    data = message(kind) + messages.sync()
+    try:
+        world.say(0, data)
+    except messages.ProtocolViolation:  # the model's way of saying that it got it as it is
+        assert kind in "DCE"
+        return
+    assert world.heard(0)[-1] == ("E", "08P01")
+
+
+def test_names_of_shared_statements_are_nobody_elses():
+    world = World(clients=2, servers=1)
+    world.say(0, messages.parse("mine", "rows 1") + messages.sync())
+    assert b"seawall_1" in world.ends[0].model.statements
+    world.say(1, messages.close_statement("seawall_1") + messages.sync())
+    world.say(1, messages.bind("", "seawall_1", []) + messages.sync())
+    world.say(1, messages.describe_statement("seawall_1") + messages.sync())
+    assert world.heard(1) == [("3", 0), ("Z", b"I")] + [("E", "26000"), ("Z", b"I")] * 2
+    world.say(0, messages.bind("", "mine", []) + messages.execute() + messages.sync())
+    assert ("C", b"SELECT 1\0") in world.heard(0)
+
+
+def test_what_is_said_between_an_error_and_a_sync_is_owed_nothing():
+    world = World(clients=2, servers=1)
+    world.say(0, messages.parse("a", "rows 1") + messages.sync())
+    world.say(0, messages.describe_statement("none") + messages.flush())
+    said = messages.parse("b", "rows 3") + messages.bind("", "b", []) + messages.close_statement("a")
+    world.say(0, said + messages.execute() + messages.flush())
+    world.say(0, messages.query("rows 1"))
+    world.say(0, messages.sync())
+    assert world.heard(0) == [("1", 0), ("Z", b"I"), ("E", "26000"), ("Z", b"I")]
+    world.say(0, messages.bind("", "b", []) + messages.sync())
+    world.say(0, messages.bind("", "a", []) + messages.execute() + messages.sync())
+    assert [letter for letter, _ in world.heard(0)[4:]] == ["E", "Z", "2", "D", "C", "Z"]
+    assert world.ends[0].server in world.pool.idle
