@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seawall.cli.demo_report import Figures, Report
+from seawall.cli.demo_report import Figures, Promise, Report
 from seawall.cli.demo_scenario import Scenario
 
 LAG_WORTH_TELLING_MS = 50.0
@@ -18,21 +18,22 @@ def print_report(report: Report, scenario: Scenario, console: Console | None = N
     """Print figures, promises and the verdict."""
     console = Console(highlight=False) if console is None else console
     console.print(Text("What happened", style="bold"))
-    console.print(_table(rows(report.figures, scenario)))
+    console.print(table(rows(report.figures, scenario)))
     console.print()
     kept = sum(promise.kept for promise in report.promises)
     style = "bold green" if report.kept else "bold red"
     console.print(Text(f"{kept} of {len(report.promises)} promises kept", style=style))
-    console.print(_promises(report))
+    console.print(promises(report.promises))
 
 
-def _table(lines: Iterable[tuple[str, str]]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+def table(lines: Iterable[tuple[str, str]]) -> Table:
+    """Names and sentences in two columns."""
+    shown = Table(box=None, show_header=False, padding=(0, 1, 0, 2))
+    shown.add_column(style="dim", no_wrap=True)
+    shown.add_column()
     for name, text in lines:
-        table.add_row(name, text)
-    return table
+        shown.add_row(name, text)
+    return shown
 
 
 def rows(figures: Figures, scenario: Scenario) -> Iterator[tuple[str, str]]:
@@ -69,12 +70,13 @@ def _ramp(figures: Figures, scenario: Scenario) -> str:
     return f", on a gated ramp ({steps} step{'' if steps == 1 else 's'} back)"
 
 
-def _promises(report: Report) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    for promise in report.promises:
+def promises(judged: Iterable[Promise]) -> Table:
+    """Each promise with the verdict and what was measured."""
+    shown = Table(box=None, show_header=False, padding=(0, 1, 0, 2))
+    shown.add_column(no_wrap=True)
+    shown.add_column(no_wrap=True)
+    shown.add_column()
+    for promise in judged:
         kept = Text("kept", style="green") if promise.kept else Text("BROKEN", style="bold red")
-        table.add_row(kept, promise.promise, promise.measured)
-    return table
+        shown.add_row(kept, promise.promise, promise.measured)
+    return shown

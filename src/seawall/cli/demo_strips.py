@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from seawall.cli.demo_story import BUCKET_S, Bucket
+
+T = TypeVar("T")
 
 HEIGHTS: Final = "▁▂▃▄▅▆▇█"
 GLYPHS: Final = {"open": "x", "half_open": "?"}
@@ -28,17 +30,19 @@ def bar(level: float) -> str:
     return HEIGHTS[min(len(HEIGHTS) - 1, int(level * len(HEIGHTS)))]
 
 
-def log_level(latency_s: float) -> float:
-    """The height of a latency: from 10 ms to 1 s on a logarithmic scale."""
+def log_level(latency_s: float, low_s: float = LATENCY_LOW_S) -> float:
+    """The height of a latency: from 10 ms (or ``low_s``) to 1 s on a logarithmic scale."""
     if latency_s <= 0.0:
         return 0.0
-    span = math.log(LATENCY_HIGH_S / LATENCY_LOW_S)
-    return min(max(math.log(latency_s / LATENCY_LOW_S) / span, 0.01), 1.0)
+    span = math.log(LATENCY_HIGH_S / low_s)
+    return min(max(math.log(latency_s / low_s) / span, 0.01), 1.0)
 
 
-def columns_of(buckets: Sequence[Bucket], columns: int, elapsed_s: float) -> list[list[Bucket]]:
+def columns_of(
+    buckets: Sequence[T], columns: int, elapsed_s: float, bucket_s: float = BUCKET_S
+) -> list[list[T]]:
     """The buckets of each column whose time is over, when ``columns`` show them all."""
-    done = int(elapsed_s / BUCKET_S)
+    done = int(elapsed_s / bucket_s)
     count = len(buckets)
     groups = []
     for column in range(columns):

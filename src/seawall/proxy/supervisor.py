@@ -240,6 +240,10 @@ class Supervisor:
         if not self._settings.runtime_directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 
+    def rows(self) -> list[dict[str, int]]:
+        """Every worker's counters as it wrote them last; those of a dead one stand until it is replaced."""
+        return [self._block.row(number).read() for number in range(self._count)]
+
     def hurry(self) -> None:
         """Tell draining workers not to wait any longer."""
         for process in self._processes.values():

@@ -1,0 +1,312 @@
+"""The proxy demo's play: load, one worker killed in the middle, a graceful end, and the audit.
+
+It runs in real time against a real cluster, which its caller started, and a proxy of its own. It draws
+nothing: an :class:`Audience` is shown the stage several times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from seawall.app.build import in_front_of
+from seawall.cli import proxy_demo_bank as bank
+from seawall.cli import proxy_demo_report as reports
+from seawall.cli.proxy_demo_load import Load
+from seawall.embedded.cluster import Cluster
+from seawall.proxy.settings import Auth, Listen, Pooling, ProxySettings, Timeouts
+from seawall.proxy.supervisor import Supervisor
+
+__all__ = ["FAST", "FULL", "Audience", "Look", "Moment", "Script", "Stage"]
+
+FRAME_S: Final = 0.125
+LOOK_S: Final = 0.01
+"""How often it is looked whether the new worker is there."""
+BACK_TIMEOUT_S: Final = 15.0
+DRAIN_S: Final = 5.0
+GONE_S: Final = 10.0
+ROWS_MAX: Final = 16
+"""Looks at the workers' counters that are kept: two seconds of frames."""
+LINES_MAX: Final = 200
+"""Moments kept; a play has a dozen, and more only if workers keep dying."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What happens when, in seconds since the start of the load, and how large it is.
+
+    Attributes:
+        name: For the report.
+        kill_at_s: One worker gets a SIGKILL.
+        drain_at_s: The proxy is asked to end.
+        clients: How many connect.
+        workers: The proxy's processes.
+        pool_size: Server connections, over all workers.
+    """
+
+    name: str
+    kill_at_s: float
+    drain_at_s: float
+    clients: int = 32
+    workers: int = 2
+    pool_size: int = 8
+
+
+FULL: Final = Script(name="full", kill_at_s=8.0, drain_at_s=22.0)
+FAST: Final = Script(name="fast", kill_at_s=3.0, drain_at_s=8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened, ``at_s`` seconds after the start of the load."""
+
+    at_s: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The workers' own counters at a moment."""
+
+    at_s: float
+    rows: list[dict[str, int]]
+
+
+class Audience(Protocol):
+    """Who watches."""
+
+    def see(self, stage: Stage) -> None:
+        """Look at the stage."""
+        ...
+
+
+class Stage:
+    """A play with its actors.
+
+    Args:
+        script: What happens.
+        cluster: Running servers without a database called ``bank``.
+        seed: Start of the random numbers.
+
+    Attributes:
+        moments: What has happened.
+        load: The clients, once they are there.
+        phase: What happens now, in words.
+        killed: The worker that was killed, once it was.
+        down: Whether it has not been replaced yet.
+        draining: Whether the end has begun.
+        drain_at_s: When it began, since the start of the load.
+        looks: The workers' counters as they were of late, oldest first.
+    """
+
+    def __init__(self, script: Script, cluster: Cluster, *, seed: int) -> None:
+        self.script: Final = script
+        self.cluster: Final = cluster
+        self.moments: list[Moment] = []
+        self.load: Load | None = None
+        self.phase = "starting"
+        self.killed: int | None = None
+        self.down = False
+        self.draining = False
+        self._seed = seed
+        self.looks: deque[Look] = deque(maxlen=ROWS_MAX)
+        self._supervisor: Supervisor | None = None
+        self._pids: tuple[int, ...] = ()
+        self._clients_hit = 0
+        self._killed_at_s: float | None = None
+        self._ready_s: float | None = None
+        self._drain_s: float | None = None
+        self.drain_at_s: float | None = None
+        self._drained = False
+        self._audit: bank.Audit | None = None
+
+    # --- what an audience looks at ------------------------------------------------------------------------
+
+    def elapsed_s(self) -> float:
+        """Since the start of the load; 0 before it."""
+        return 0.0 if self.load is None else self.load.elapsed_s()
+
+    def report(self) -> reports.Report:
+        """The judgement; of a play that was cut short, too."""
+        return reports.report(
+            self.script.name,
+            reports.Facts(
+                load=self.load,
+                workers=self.script.workers,
+                killed=self.killed,
+                clients_hit=self._clients_hit,
+                killed_at_s=self._killed_at_s,
+                ready_s=self._ready_s,
+                drain_at_s=self.drain_at_s,
+                drain_s=self._drain_s,
+                drained=self._drained,
+                audit=self._audit,
+            ),
+        )
+
+    # --- the play -----------------------------------------------------------------------------------------
+
+    async def play(self, audience: Audience) -> None:
+        """From the tables to the audit.
+
+        Raises:
+            SeawallError: The servers or the proxy don't do what they have to.
+        """
+        frames = asyncio.create_task(self._frames(audience))
+        try:
+            await self._prepare()
+            await self._perform()
+            await self._check()
+        finally:
+            # Whatever happens, and however often it is cancelled: nothing is left running.
+            await asyncio.shield(self._clear(frames))
+            audience.see(self)
+
+    async def _frames(self, audience: Audience) -> None:
+        while True:
+            if self._supervisor is not None:
+                self.looks.append(Look(self.elapsed_s(), self._supervisor.rows()))
+            audience.see(self)
+            await asyncio.sleep(FRAME_S)
+
+    async def _prepare(self) -> None:
+        self._tell("making the bank's tables")
+        primary = self.cluster.primary
+        await asyncio.to_thread(primary.execute, f"CREATE DATABASE {bank.DATABASE}")
+        await asyncio.to_thread(primary.execute, bank.tables(), database=bank.DATABASE)
+        script = self.script
+        self._tell(
+            f"starting the proxy: {script.workers} workers, transaction pooling, pool of {script.pool_size}"
+        )
+        settings = ProxySettings(
+            backends=(),
+            listen=(Listen(port=0),),
+            workers=script.workers,
+            pooling=Pooling(size=script.pool_size),
+            timeouts=Timeouts(drain_s=DRAIN_S),
+            auth=Auth(trust_loopback=True),
+        )
+        settings = in_front_of(settings, self.cluster.nodes, primary)
+        self._supervisor = Supervisor(settings, self._tell)
+        with undisturbed():
+            running = await self._supervisor.start()
+        self._pids = running.worker_pids
+        address = running.addresses[0]
+        self.load = Load(
+            address.host, address.port, clients=script.clients, workers=script.workers, seed=self._seed
+        )
+
+    async def _perform(self) -> None:
+        load, supervisor = self._actors()
+        load.start()
+        self._begin("load", f"{self.script.clients} clients make transfers through port {self._port()}")
+        await self._until(self.script.kill_at_s)
+        await self._kill(load, supervisor)
+        await self._until(self.script.drain_at_s)
+        await self._drain(load, supervisor)
+
+    async def _kill(self, load: Load, supervisor: Supervisor) -> None:
+        victim = max(range(self.script.workers), key=load.clients_of)
+        self.killed, self.down = victim, True
+        self._clients_hit = load.clients_of(victim)
+        self._killed_at_s = load.elapsed_s()
+        load.watch(victim)
+        with undisturbed():
+            os.kill(self._pids[victim], signal.SIGKILL)
+            self._begin("kill", f"worker {victim} killed (SIGKILL), with {self._clients_hit} clients")
+            give_up_s = self._killed_at_s + BACK_TIMEOUT_S
+            replaced = await self._see(
+                lambda: supervisor.rows()[victim]["pid"] != self._pids[victim], give_up_s
+            )
+        if not replaced:
+            self._tell(f"worker {victim} is not back after {BACK_TIMEOUT_S:.0f} s")
+            return
+        self._ready_s = load.elapsed_s() - self._killed_at_s
+        self.down = False
+        if await self._see(lambda: load.back_s is not None, give_up_s):
+            self._begin("load", f"worker {victim} is back: a transfer through it after {load.back_s:.2f} s")
+
+    async def _drain(self, load: Load, supervisor: Supervisor) -> None:
+        self.drain_at_s = load.elapsed_s()
+        load.ending, self.draining = True, True
+        self._begin("drain", "the proxy drains: transactions end, none begins")
+        await supervisor.stop()
+        self._drained = await load.gone(GONE_S)
+        self._drain_s = load.elapsed_s() - self.drain_at_s
+        self._supervisor = None
+        self.looks.clear()
+        self._tell(f"all clients were sent away, after {self._drain_s:.2f} s")
+
+    async def _check(self) -> None:
+        load = self._actors_load()
+        self._begin("audit", "comparing the books of clients, primary and replica")
+        await asyncio.to_thread(self.cluster.wait_caught_up)
+        primary = self.cluster.primary
+        replica = next(node for node in self.cluster.nodes if node.name != primary.name)
+        history = await asyncio.to_thread(primary.execute, bank.HISTORY, database=bank.DATABASE)
+        (balances,) = await asyncio.to_thread(primary.execute, bank.BALANCES, database=bank.DATABASE)
+        (copied,) = await asyncio.to_thread(replica.execute, bank.BALANCES, database=bank.DATABASE)
+        self._audit = bank.audit(load.books, history, balances, copied)
+        self._begin("end", "done")
+
+    async def _clear(self, frames: asyncio.Task[None]) -> None:
+        if self.load is not None:
+            await self.load.stop()
+        if self._supervisor is not None:
+            await self._supervisor.stop(now=True)
+            self._supervisor = None
+        frames.cancel()
+        await asyncio.gather(frames, return_exceptions=True)
+
+    # --- underneath ---------------------------------------------------------------------------------------
+
+    def _actors(self) -> tuple[Load, Supervisor]:
+        assert self._supervisor is not None
+        return self._actors_load(), self._supervisor
+
+    def _actors_load(self) -> Load:
+        assert self.load is not None
+        return self.load
+
+    def _port(self) -> int:
+        assert self._supervisor is not None
+        return self._supervisor.addresses[0].port
+
+    async def _see(self, happened: Callable[[], bool], give_up_s: float) -> bool:
+        """Look again and again, as nobody tells; whether it happened in time."""
+        while not happened():
+            if self.elapsed_s() > give_up_s:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
+
+    async def _until(self, at_s: float) -> None:
+        await asyncio.sleep(max(0.0, at_s - self.elapsed_s()))
+
+    def _begin(self, phase: str, what: str) -> None:
+        self.phase = phase
+        self._tell(what)
+
+    def _tell(self, what: str) -> None:
+        if len(self.moments) < LINES_MAX:
+            self.moments.append(Moment(self.elapsed_s(), what))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C waits until the block is over, in this process and in those that are started meanwhile.
+
+    A terminal sends it to the workers as well, and one that is just being started would die of it and print
+    where. Workers that run don't heed it: their supervisor tells them what to do.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
