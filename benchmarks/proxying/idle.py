@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks import harness
-from benchmarks.proxying.client import Client
+from benchmarks.proxying.client import Client, RefusedError
 from benchmarks.proxying.endpoints import allow_descriptors
 
 SPARE_DESCRIPTORS = 200
@@ -115,7 +115,7 @@ def answering(clients: list[Client]) -> int:
             continue
         try:
             good += client.scalar("SELECT 1") == "1"
-        except (OSError, IndexError):
+        except (OSError, IndexError, RefusedError):
             continue
     return good
 
