@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from seawall.proxy.settings import AuthMethod, Backend, Database, Listen, PreAuthentication, User
+from seawall.proxy.supervisor import AddressInUse
 from seawall.wire.pgwire import messages
 from tests.proxy.raw import RawClient, letters, result
 from tests.proxy.running import RunningProxy, settings_for
@@ -351,9 +352,7 @@ def test_the_console_shows_what_is_there(server):
             client.query("SELECT 1")
         clients[0].query("LISTEN x")
         assert {row["application_name"] for row in show(proxy, "clients")} == {f"app{n}" for n in range(12)}
-        assert [row["pinned_by"] for row in show(proxy, "clients") if row["session"] == "pinned"] == [
-            "LISTEN"
-        ]
+        until(lambda: [row["pinned_by"] for row in show(proxy, "clients") if row["pinned_by"]] == ["LISTEN"])
         assert sum(int(row["total_query_count"]) for row in show(proxy, "stats")) >= 13
         assert {row["database"] for row in show(proxy, "pools")} == {"postgres"}
         assert all(row["backend"] == server.nodes[0].name for row in show(proxy, "servers"))
@@ -395,3 +394,35 @@ def test_a_user_known_by_a_verifier_logs_in_to_the_server_with_the_keys_of_its_o
             assert conn.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(proxy.dsn(password="falsch"))
+
+
+def test_in_session_mode_a_client_goes_by_its_servers_process_number(server):
+    with RunningProxy(settings_for(server.nodes[0], mode="session", workers=2)) as proxy:
+        with RawClient(proxy.port) as client:
+            assert client.query("SELECT pg_backend_pid()") == [(str(client.pid),)]
+            for _ in range(6):  # the kernel spreads the requests over both workers
+                client.send(messages.query("SELECT pg_sleep(30)"))
+                time.sleep(0.05)
+                client.cancel()
+                assert result(client.until("Z")) == "57014"
+            sql(server.nodes[0], "SELECT pg_terminate_backend(%s)", client.pid)
+            assert messages.parse_fields(client.until("E")[-1][1])["C"] == "57P01"
+            with pytest.raises(EOFError):
+                client.next()
+
+
+def test_a_second_proxy_does_not_share_the_port_unseen(server):
+    with RunningProxy(settings_for(server.nodes[0], workers=2)) as proxy:
+        told = replace(settings_for(server.nodes[0], workers=2), listen=(Listen(port=proxy.port),))
+        with pytest.raises(AddressInUse, match=str(proxy.port)), RunningProxy(told):
+            raise AssertionError("it listens")
+
+
+def test_without_room_for_prepared_statements_they_still_work(server):
+    told = settings_for(server.nodes[0], pooling={"max_prepared_statements": 0})
+    with RunningProxy(told) as proxy, RawClient(proxy.port) as client:
+        for number in range(3):
+            client.send(messages.parse(f"s{number}", f"SELECT {number}"), messages.sync())
+            assert letters(client.until("Z")) == "1Z"
+        client.send(messages.bind("", "s0", []), messages.execute(), messages.sync())
+        assert result(client.until("Z")) == [("0",)]

@@ -429,3 +429,12 @@ def test_nonsense_ends_the_connection_with_a_protocol_error(proxy, client, garba
         client.next()
     with RawClient(proxy.port) as again:
         assert again.query("SELECT 1") == [("1",)]
+
+
+def test_a_notification_that_comes_with_the_answer_to_listen_is_not_lost(client):
+    for number in range(20):
+        client.send(messages.query(f"LISTEN news{number}; NOTIFY news{number}"))
+        found = client.until("Z")
+        if "A" not in letters(found):
+            assert client.next()[0] == "A"
+        client.query("UNLISTEN *")

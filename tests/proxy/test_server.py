@@ -177,7 +177,7 @@ def test_a_server_that_copies_ignores_sync(server, listener, ahead):
         server.copy_ended()
         server.pending.append(owed.SYNCED)
     server.data_received(b"G\0\0\0\7\0\0\0")
-    assert server.copying_in is not ahead
+    assert server.copying is not ahead
     if not ahead:
         assert server.unsynced
         server.copy_ended()

@@ -91,7 +91,7 @@ class Client(Speech):
             server = self.server
             if not data or server is None:
                 return
-        if not self._carry and not self._skip and not server.unsynced:
+        if not (self._carry or self._skip or server.unsynced or server.copying):
             size = len(data)
             if size >= HEADER_BYTES and data[0] == framing.QUERY:
                 length: int = HEADER.unpack_from(data, 0)[1]

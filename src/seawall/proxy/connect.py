@@ -36,7 +36,7 @@ class LoginFailed(DatabaseUnavailable):
     """A server refused the connection or broke off.
 
     Args:
-        message: what happened, with the server's own words.
+        message: what happened, with the server's own words; it is the ``reason``.
         sqlstate: the server's code, or ``08006``.
         final: whether trying again is pointless.
     """
@@ -44,7 +44,7 @@ class LoginFailed(DatabaseUnavailable):
     __slots__ = ("fields", "final", "sqlstate")
 
     def __init__(self, message: str, sqlstate: str = "08006", fields: dict[str, str] | None = None) -> None:
-        super().__init__(message)
+        super().__init__("server", message)
         self.sqlstate: str = sqlstate
         self.fields: dict[str, str] = fields or {}
         self.final: bool = sqlstate[:2] in REFUSALS

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from seawall.proxy.admin import TABLES
-from seawall.proxy.worker import INDEX_BITS, Worker
+from seawall.proxy.worker import Worker
 
 LINE_LIMIT: Final = 64 * 1024 * 1024
 ASK_TIMEOUT_S: Final = 2.0
@@ -41,10 +41,8 @@ class Siblings:
         self.unanswered = 0
 
     def cancel(self, pid: int, key: bytes) -> None:
-        """Pass a cancel request on to the worker whose client is meant."""
-        number = (pid >> INDEX_BITS) - 1
-        if 0 <= number < self._worker.count and number != self._worker.number:
-            self._worker.start(self._send(number, {"do": "cancel", "pid": pid, "key": key.hex()}))
+        """Pass a cancel request on; the worker whose client is meant knows it by its key."""
+        self.tell({"do": "cancel", "pid": pid, "key": key.hex()})
 
     def tell(self, order: Order) -> None:
         """Give all others an order."""

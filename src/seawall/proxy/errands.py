@@ -52,6 +52,7 @@ class Batch(Sink):
         self._done: Callable[[Batch], None] = done
         self._reader: MessageReader = MessageReader(ANSWER_LIMIT)
         server.sink = self
+        server.unnamed = None  # a Query drops it, and a Parse takes its place
         for _ in range(answers):
             server.pending.append(owed.SIMPLE)
         server.transport.write(data)

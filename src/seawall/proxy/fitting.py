@@ -15,7 +15,7 @@ from seawall.proxy.ledger import read_answer
 from seawall.proxy.reported import Reported
 from seawall.proxy.server import Server
 from seawall.proxy.session_settings import apply_batch, describe_failure
-from seawall.proxy.speech import CLOSED, DETACHED
+from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED
 from seawall.wire.pgwire import messages
 
 WELCOMES_LIMIT: Final = 10_000
@@ -78,6 +78,14 @@ class Fitting:
 
     def _fitted(self, client: Client, server: Server) -> None:
         server.sink = client
+        if client.parameters is None and client.pool.session:
+            # It keeps this server to its end, so it may as well go by the server's own process number:
+            # whoever asks pg_stat_activity for it, or terminates it by number, means this one.
+            self._worker.rename(client, server.pid)
+            self.let_in(client, server.parameters)
+            client.state = ATTACHED
+            client.catch_up()
+            return
         if client.parameters is None:
             if len(self._worker.welcomes) >= WELCOMES_LIMIT:
                 self._worker.welcomes.clear()
@@ -104,7 +112,7 @@ class Fitting:
         asked = ledger.to_ask(flags)
         question = ledger.question(asked) if asked else b""
         if question:
-            Batch(server, question, 1, lambda done: self._examined(client, asked, done))
+            Batch(server, question, 1, lambda done: self._examined(client, asked, done), client.transport)
         else:
             self._known(client, server, asked, [])
 

@@ -107,6 +107,7 @@ class Greeter(asyncio.Protocol):
         self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "local"
         tune(transport, 0.0)
         if not self.door.enter(self.address):
+            self.worker.refused_at_door += 1
             self._refuse("53300", "too many connections are waiting to log in")
             return
         self._inside = True

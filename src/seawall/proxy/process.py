@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -66,7 +67,8 @@ class WorkerProcess:
         """Serve until told to stop, then drain."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._asked)
-        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        for ignored in (signal.SIGINT, signal.SIGHUP):  # the terminal's; the supervisor hears them as well
+            loop.add_signal_handler(ignored, lambda: None)
         given = self._given
         self.worker.siblings = Siblings(self.worker, Path(given.directory))
         control = await asyncio.start_unix_server(
@@ -139,6 +141,8 @@ async def serve(given: Inheritance) -> None:
 def main() -> None:
     """Run the process."""
     given = inherit()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.collect()
     gc.freeze()
     uvloop.run(serve(given))

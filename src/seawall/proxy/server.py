@@ -36,6 +36,7 @@ from seawall.proxy.owed import (
     BOUND,
     CLOSE_COMPLETE_MESSAGE,
     CLOSED,
+    CLOSED_ALREADY,
     CLOSED_UNSEEN,
     COPY_END,
     DESCRIBED,
@@ -126,12 +127,12 @@ class Server:
 
     __slots__ = (
         "_carry",
-        "_copying",
         "_skip",
         "applied",
         "backend",
         "born_at",
         "cancels",
+        "copying",
         "discarded",
         "key",
         "last_error",
@@ -197,7 +198,8 @@ class Server:
         self.last_error: bytes = b""
         self._carry: bytes = b""
         self._skip: int = 0
-        self._copying: bool = False
+        self.copying: bool = False
+        """It reads copy data, and ignores Sync and Flush."""
 
     # --- the transport's side -----------------------------------------------------------------------------
 
@@ -261,7 +263,7 @@ class Server:
                 if length != 5 or not pending or pending[0] > SYNCED:
                     raise ProtocolViolation
                 self.status = data[position + 5]
-                self._copying = False
+                self.copying = False
                 ready = True
                 pending.popleft()
             elif not pending and kind not in UNASKED:
@@ -280,7 +282,7 @@ class Server:
             self._skip = 0
         else:
             self._skip = position - end
-            if self._skip and not pending:
+            if self._skip and not pending and not self.unsynced:
                 raise ProtocolViolation  # the rest would reach whoever is next
         if start or end != len(data) or pieces:
             pieces.append(data[start:end])
@@ -289,7 +291,7 @@ class Server:
             if self.tap is not None:
                 self.tap.heard(data)
             self.sink.deliver(data)
-        if self.stalled and ready and SYNCED not in pending:
+        if self.stalled and (self.copying or (ready and SYNCED not in pending)):
             self.stalled = False
             self.sink.resume()
         if ready and not pending and not self.unsynced:
@@ -305,7 +307,7 @@ class Server:
 
     def already(self, note: Note) -> None:
         """Promise the client a reply to what was not sent; made up at once if nothing is before it."""
-        if self.pending:
+        if self.pending or self._skip:
             self.pending.append(note.owed)
             self.notes.append(note)
         else:
@@ -328,7 +330,7 @@ class Server:
         """
         statements = self.statements
         out = b""
-        if len(statements) >= self.max_statements:
+        if statements and len(statements) >= self.max_statements:
             oldest = next(iter(statements))
             del statements[oldest]
             out = HEADER.pack(framing.CLOSE, len(oldest) + 6) + b"S" + oldest + b"\0"
@@ -339,15 +341,10 @@ class Server:
 
     def copy_ended(self) -> None:
         """The client sent CopyDone or CopyFail."""
-        if self._copying:
-            self._copying = False
+        if self.copying:
+            self.copying = False
         elif self.pending:
             self.pending.append(COPY_END)
-
-    @property
-    def copying_in(self) -> bool:
-        """Whether the server is reading copy data, and ignores Sync and Flush."""
-        return self._copying
 
     @property
     def mid_message(self) -> bool:
@@ -357,7 +354,7 @@ class Server:
     @property
     def busy(self) -> bool:
         """Whether something is owed or only partly said."""
-        return bool(self.pending) or self.unsynced or self._copying or self._skip > 0
+        return bool(self.pending) or self.unsynced or self.copying or self._skip > 0
 
     @property
     def free(self) -> bool:
@@ -386,7 +383,7 @@ class Server:
         if kind == framing.COMMAND_COMPLETE:
             if head == EXECUTED:
                 pending.popleft()
-            self._copying = False
+            self.copying = False
             if data[position + 5 : position + 8] not in ORDINARY_TAGS:
                 self._tagged(data[position + 5 : after - 1])
         elif kind == framing.BIND_COMPLETE:
@@ -420,7 +417,7 @@ class Server:
         elif kind == framing.COPY_IN:
             self._copy_began()
         elif kind == framing.COPY_BOTH:
-            self._copying = True
+            self.copying = True
 
     def _tagged(self, tag: bytes) -> None:
         # The rest is told by the text, and better: SET LOCAL has the tag of SET.
@@ -453,7 +450,7 @@ class Server:
 
     def _failed(self, body: bytes) -> None:
         self.last_error = body
-        self._copying = False
+        self.copying = False
         pending = self.pending
         if pending and pending[0] != SIMPLE:
             failed = pending[0] in NOTED
@@ -480,20 +477,17 @@ class Server:
         self.sink.undone(note, failed=failed)
 
     def _copy_began(self) -> None:
-        """Forget the Syncs that the server ignores: up to the end of the data if that was sent already."""
+        """Forget what the server ignores (Syncs), and what ends the copy: end of data, or anything else."""
         pending = self.pending
-        if pending[0] == SIMPLE:
-            self._copying = COPY_END not in pending
-            if not self._copying:
-                pending.remove(COPY_END)
-            return
         copying = pending.popleft()
         while pending and pending[0] == SYNCED:
             pending.popleft()
-        if pending and pending[0] == COPY_END:
+        if not pending or pending[0] in (PARSED_ALREADY, CLOSED_ALREADY):
+            self.copying = True
+        elif pending[0] == COPY_END:
             pending.popleft()
-        else:
-            self._copying = True
-        if SYNCED not in pending:
+        elif copying == SIMPLE and pending.popleft() in NOTED:
+            self._undo(self.notes.popleft(), failed=False)
+        if copying != SIMPLE and SYNCED not in pending:
             self.unsynced = True  # the one that was sent is ignored: another has to come
         pending.appendleft(copying)

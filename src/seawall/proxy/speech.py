@@ -26,6 +26,7 @@ from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.scan import (
     BOUND_NAME,
     DDL_DATABASE,
+    RESET,
     SETTINGS,
     UNKNOWN,
     bound_names,
@@ -63,13 +64,17 @@ LONGEST: Final[dict[int, int]] = {
 }
 """What is passed on to servers, and the greatest length of each. Whatever would make a server complain out of
 turn (a Flush with a body) or hang up on the next client must not reach one."""
+IN_COPY: Final = frozenset(
+    {framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL, framing.SYNC, framing.FLUSH}
+)
+"""What may be said to a server that reads copy data."""
 REPLIES: Final[dict[int, int]] = {
     framing.BIND: owed.BOUND,
     framing.DESCRIBE: owed.DESCRIBED,
     framing.CLOSE: owed.CLOSED,
 }
 STRANGE: Final = b"not_"
-"""Before a name that a client has not given to any statement but that looks like one of the proxy's own."""
+"""Before a name by which a client would get at somebody else's statement: the proxy's names, or none."""
 STALLED: Final = -2
 UNNAMED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_UNSEEN})
 NAMING: Final = frozenset({framing.PARSE, framing.BIND, framing.DESCRIBE, framing.CLOSE})
@@ -172,7 +177,6 @@ class Speech(Sink):
         """DISCARD ALL or DEALLOCATE ALL: the client's names are free."""
         self.statements = None
         self.prepared_bytes = 0
-        self.unnamed = None
 
     @property
     def mid_message(self) -> bool:
@@ -208,11 +212,9 @@ class Speech(Sink):
                 self._send(server, out, data[start:position])
                 self._leave(kind, length)
                 return
-            if server.skipping:
-                if kind != framing.SYNC:
-                    position = after
-                    continue
-                server.skipping = False
+            if (server.skipping or server.copying) and self._unheeded(server, kind):
+                position = after
+                continue
             if after > end and not self._may_stream(kind, length, data, position):
                 break
             if self.rename and kind in NAMING:
@@ -241,6 +243,16 @@ class Speech(Sink):
         if server.free and not self._carry:
             # Nothing was owed for it (a lone Flush, the rest of a failed copy): nothing will settle it.
             self._rest(server)
+
+    def _unheeded(self, server: Server, kind: int) -> bool:
+        """Whether a message will have no reply of its own: it goes to the server as it is."""
+        if server.copying:
+            if kind in IN_COPY:
+                return False
+            server.copying = False  # whatever else comes ends the copy with an error, and is lost with it
+            return True
+        server.skipping = kind != framing.SYNC
+        return server.skipping
 
     def _suspect(self, server: Server, flags: int, sql: bytes) -> None:
         """Remember what may change, and make way for what can't wait."""
@@ -294,7 +306,7 @@ class Speech(Sink):
         if last < 0:
             self.fail("08P01", "invalid string in message", "")
             return b"", -1
-        if server.notes and self._uncertain(server, data[first:last]):
+        if (server.notes or server.suspect & RESET) and self._uncertain(server, data[first:last]):
             return b"", STALLED
         server.unsynced = True
         if kind == framing.CLOSE and last + 1 == after:
@@ -328,8 +340,10 @@ class Speech(Sink):
         name = data[first:last]
         statement = self.statements.get(name) if self.statements else None
         inject = b""
+        foreign = name.startswith(PREFIX)
         if not name:
             inject = self._bring_unnamed(server)
+            foreign = server.unnamed is not self.unnamed or self.unnamed is None
         elif statement is not None:
             if statement.name not in server.statements:
                 inject = server.prepare(statement, owed.PARSED_UNSEEN, name)
@@ -338,7 +352,7 @@ class Speech(Sink):
         if kind == framing.BIND and server.suspect & BOUND_NAME:
             self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
         server.pending.append(REPLIES[kind])
-        if statement is None and name.startswith(PREFIX):
+        if statement is None and foreign:
             return self._strange(data, at)
         if statement is None:
             return (inject, position) if not inject else (inject + data[position:last], last)
@@ -352,7 +366,8 @@ class Speech(Sink):
         if first < after and data[first] == 0:
             server.unsynced = self._parsed_here = True
             whole = HEADER.unpack_from(data, position)[1] + 1 == after - position
-            new = data[position:after] if whole and after - position <= CARRY_LIMIT else None
+            # One that is too long to be brought to another server is known by its header alone.
+            new = data[position : after if whole and after - position <= CARRY_LIMIT else first]
             server.noted(Note(owed.UNNAMED, None, b"", self.unnamed, server.unnamed, new))
             self.unnamed = server.unnamed = new
             flags = parse_suspicion(data[first + 1 : after]) if whole else UNKNOWN
@@ -364,7 +379,7 @@ class Speech(Sink):
             self.fail("08P01", "invalid string in message", "")
             return b"", -1
         name, tail = data[first:last], data[last + 1 : after]
-        if server.notes and self._uncertain(server, name):
+        if (server.notes or server.suspect & RESET) and self._uncertain(server, name):
             return b"", STALLED
         server.unsynced = True
         if self.statements is None:
@@ -396,7 +411,9 @@ class Speech(Sink):
         return server.prepare(statement, owed.PARSED, name), after
 
     def _uncertain(self, server: Server, name: bytes) -> bool:
-        """Whether what a name stands for hangs on a Sync that isn't answered yet."""
+        """Whether what a name stands for hangs on an answer that isn't there yet."""
+        if server.suspect & RESET and not (server.unsynced and owed.SYNCED not in server.pending):
+            return bool(server.pending)  # it may be DEALLOCATE ALL
         if owed.SYNCED not in server.pending or (not name and self._parsed_here):
             return False
         return any((note.owed in UNNAMED) is not bool(name) for note in server.notes)
@@ -416,7 +433,7 @@ class Speech(Sink):
     def _bring_unnamed(self, server: Server) -> bytes:
         """The Parse to send first if the unnamed statement was parsed on another server."""
         mine = self.unnamed
-        if mine is None or server.unnamed is mine:
+        if mine is None or server.unnamed is mine or HEADER.unpack_from(mine)[1] >= len(mine):
             return b""
         server.noted(Note(owed.UNNAMED_UNSEEN, None, b"", mine, server.unnamed, mine))
         server.unnamed = mine
@@ -429,7 +446,7 @@ class Speech(Sink):
         """Enter the reply that a message will cause, for messages that go on as they are."""
         pending = server.pending
         if kind == framing.SYNC:
-            if not server.copying_in:
+            if not server.copying:
                 pending.append(owed.SYNCED)
                 server.unsynced = self._parsed_here = False
         elif kind == framing.EXECUTE:

@@ -56,8 +56,13 @@ class Running:
     worker_pids: tuple[int, ...]
 
 
-def bind(listen: Listen, *, shared: bool) -> socket.socket:
+def bind(listen: Listen, *, shared: bool, exclusive: bool = True) -> socket.socket:
     """A listening socket.
+
+    Args:
+        listen: where.
+        shared: whether more sockets of ours will listen there.
+        exclusive: whether this is the first of them, before which nobody may listen there.
 
     Raises:
         AddressInUse: with the address and the system's reason.
@@ -67,6 +72,11 @@ def bind(listen: Listen, *, shared: bool) -> socket.socket:
             path = Path(listen.unix_directory) / f".s.PGSQL.{listen.port}"
             return bind_unix(path, mode=0o777)
         family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        if exclusive and listen.port:
+            # With SO_REUSEPORT a second proxy of the same user would share the port without a word.
+            with socket.socket(family, socket.SOCK_STREAM) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((listen.host, listen.port))
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,7 +89,7 @@ def bind(listen: Listen, *, shared: bool) -> socket.socket:
             raise
     except OSError as error:
         where = listen.unix_directory or f"{listen.host}:{listen.port}"
-        raise AddressInUse(f"cannot listen on {where}: {error.strerror or error}") from error
+        raise AddressInUse(f"cannot listen on {where}", error.strerror or str(error)) from error
     return sock
 
 
@@ -154,7 +164,7 @@ class Supervisor:
                 if number == 0 or listen.unix_directory:
                     per_worker[number].append(first)
                 else:
-                    per_worker[number].append(bind(resolved, shared=True))
+                    per_worker[number].append(bind(resolved, shared=True, exclusive=False))
         self._sockets = per_worker
         self.addresses = tuple(addresses)
         self._controls = [
@@ -185,7 +195,7 @@ class Supervisor:
         self._processes[number] = process
         data = pickle.dumps(given)
         if process.stdin is None or process.stdout is None:
-            raise InfrastructureError("a worker was started without pipes")
+            raise InfrastructureError(f"worker {number}", "was started without pipes")
         process.stdin.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -196,7 +206,7 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            raise InfrastructureError(f"worker {number} did not start; what it printed above says why")
+            raise InfrastructureError(f"worker {number}", "did not start; what it printed above says why")
 
     async def _keep(self, number: int) -> None:
         """Replace a worker whenever it dies."""
@@ -207,16 +217,16 @@ class Supervisor:
             status = await self._processes[number].wait()
             if self._stopping:
                 return
-            wait_s = RESTART_FIRST_S if loop.time() - born_at > STABLE_S else min(wait_s * 2, RESTART_LAST_S)
             self.restarts += 1
             self._log(f"worker {number} ended with status {status}; starting another")
+            wait_s = RESTART_FIRST_S if loop.time() - born_at > STABLE_S else min(wait_s * 2, RESTART_LAST_S)
             while not self._stopping:
+                await asyncio.sleep(wait_s)
                 try:
                     await self._launch(number)
                     break
                 except InfrastructureError as error:
                     self._log(str(error))
-                    await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, RESTART_LAST_S)
 
     async def stop(self, *, now: bool = False) -> None:
@@ -256,7 +266,7 @@ async def serve(
     on_ready: Callable[[Running], None] = _quietly,
     log: Callable[[str], None] = _quietly,
 ) -> int:
-    """Run a proxy until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
+    """Run a proxy until SIGTERM, SIGINT or SIGHUP, then drain; a second signal ends it at once."""
     supervisor = Supervisor(settings, log)
     stop = asyncio.Event()
 
@@ -266,14 +276,14 @@ async def serve(
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, asked)
     try:
         on_ready(await supervisor.start())
         await stop.wait()
         await supervisor.stop()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
     return 0
 

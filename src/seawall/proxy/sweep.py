@@ -133,6 +133,8 @@ class Sweeper:
         worker.row.write(
             beat=int(worker.clock() * MICRO),
             clients=len(worker.clients),
+            clients_total=worker.clients_total,
+            refused_at_door=worker.refused_at_door,
             clients_waiting=sum(len(pool.waiting) for pool in pools),
             servers=sum(len(pool.servers) for pool in pools),
             servers_idle=sum(len(pool.idle) for pool in pools),

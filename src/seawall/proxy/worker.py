@@ -90,6 +90,8 @@ class Worker:
         self.draining = False
         self.contended = False
         self.queue_overflows = 0
+        self.clients_total = 0
+        self.refused_at_door = 0
         self.cancels = 0
         self.mock_key = mock_key
         self.siblings: Any = None
@@ -158,11 +160,19 @@ class Worker:
         client.key = secrets.token_bytes(KEY_BYTES_LONG if long_key else KEY_BYTES)
         client.connected_at = client.seen_at = self.clock()
         self.clients[pid] = client
+        self.clients_total += 1
         self.by_user[client.user] = self.by_user.get(client.user, 0) + 1
+
+    def rename(self, client: Client, pid: int) -> None:
+        """Give a client another process number, unless somebody here has it."""
+        if pid not in self.clients:
+            del self.clients[client.pid]
+            client.pid = pid
+            self.clients[pid] = client
 
     def greet(self, client: Client) -> None:
         """Find out what a server in this client's state reports, tell the client, and let it in."""
-        known = self.welcomes.get((client.pool, client.settings))
+        known = None if client.pool.session else self.welcomes.get((client.pool, client.settings))
         if known is not None:
             self.fitting.let_in(client, known)
             return
@@ -315,7 +325,7 @@ class Worker:
                     self.addresses, backend, pool.user, pool.database, pool.secret, timeouts.user_timeout_s
                 )
         except LoginFailed as error:
-            self._not_opened(pool, backend, error.sqlstate, str(error), final=error.final)
+            self._not_opened(pool, backend, error.sqlstate, error.reason, final=error.final)
             return
         except (OSError, TimeoutError) as error:
             self._not_opened(pool, backend, "08006", str(error) or "timed out", final=False)
@@ -456,8 +466,8 @@ class Worker:
         auth = self.settings.auth
         if auth.trust_loopback and loopback:
             return AuthMethod.TRUST, None
-        if auth.method is AuthMethod.TRUST and user not in auth.users:
-            return AuthMethod.SCRAM, None
+        if auth.method is AuthMethod.TRUST:
+            return AuthMethod.TRUST, None
         return auth.method, self._secrets.get(user)
 
     def may_see(self, user: str, *, loopback: bool) -> bool:
