@@ -4,18 +4,19 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from seawall.cli import demo, demo_view, exits, main
+from seawall.cli import demo, demo_view, exits, main, proxy_demo
 from seawall.cli.demo_stage import Stage
+from seawall.embedded.errors import EngineNotFound
 from seawall.testing import VirtualClock, run
 
 
 @pytest.fixture
 def invoke(monkeypatch):
-    """``seawall demo`` on virtual time."""
+    """``seawall demo --library`` on virtual time."""
     clock = VirtualClock()
     monkeypatch.setattr(demo, "Stage", lambda scenario, seed: Stage(scenario, seed=seed, clock=clock))
     monkeypatch.setattr(demo.asyncio, "run", lambda coroutine: run(coroutine, clock))
-    return lambda *options: CliRunner().invoke(main.app, ["demo", *options])
+    return lambda *options: CliRunner().invoke(main.app, ["demo", "--library", *options])
 
 
 def test_the_demo_logs_and_reports(invoke) -> None:
@@ -78,3 +79,39 @@ def test_the_picture_needs_a_terminal_that_can_show_it(
     monkeypatch.setattr(demo.sys, "stdout", SimpleNamespace(isatty=lambda: tty, encoding=encoding))
     monkeypatch.setenv("TERM", term)
     assert demo.live(as_json=as_json) is expected
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """What the proxy's demo was asked for; it is not played."""
+    found = []
+    monkeypatch.setattr(proxy_demo, "play", lambda **options: found.append(options) or exits.BROKEN)
+    return found
+
+
+def test_without_library_it_is_the_proxys_demo(played) -> None:
+    answer = CliRunner().invoke(main.app, ["demo", "--fast", "--seed", "3"])
+    assert answer.exit_code == exits.BROKEN
+    assert played == [{"fast": True, "as_json": False, "live": False, "seed": 3}]
+
+
+def test_what_keeps_the_demo_from_starting_is_told(monkeypatch) -> None:
+    def play(**options):
+        raise EngineNotFound("no PostgreSQL here: install one")
+
+    monkeypatch.setattr(proxy_demo, "play", play)
+    answer = CliRunner().invoke(main.app, ["demo"])
+    assert answer.exit_code == exits.BROKEN
+    assert "no PostgreSQL here: install one" in answer.stderr
+    assert "Traceback" not in answer.output
+
+
+@pytest.mark.parametrize(("package", "code"), [("uvloop", exits.USAGE), ("surprise", 1)])
+def test_a_missing_package_is_told_by_its_extra(monkeypatch, package, code) -> None:
+    def play(**options):
+        raise ModuleNotFoundError(name=package)
+
+    monkeypatch.setattr(proxy_demo, "play", play)
+    answer = CliRunner().invoke(main.app, ["demo"])
+    assert answer.exit_code == code
+    assert ("seawall[proxy]" in answer.stderr) is (package == "uvloop")

@@ -6,6 +6,7 @@ broken.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -72,6 +73,7 @@ class Figures:
         survivor_errors: Errors of clients of the other workers.
         survivor_p99_ms: P99 of their transactions while the killed worker was away.
         other_errors: Errors besides those of the kill and of the end.
+        unexpected: How often which SQLSTATE was among the survivors' and the other errors.
         drain_ms: From the order to end until the last client was gone.
         cut: Transactions that the end cut.
     """
@@ -93,6 +95,7 @@ class Figures:
     survivor_errors: int
     survivor_p99_ms: float
     other_errors: int
+    unexpected: dict[str, int]
     drain_ms: float | None
     cut: int
 
@@ -154,6 +157,7 @@ def _figures(facts: Facts) -> Figures:
         survivor_errors=len(survivors),
         survivor_p99_ms=_ms(percentile_s(_meanwhile(facts), 0.99)),
         other_errors=len(others),
+        unexpected=dict(Counter(loss.sqlstate for loss in [*survivors, *others])),
         drain_ms=None if facts.drain_s is None else _ms(facts.drain_s),
         cut=sum(1 for loss in drained if loss.in_transaction),
     )

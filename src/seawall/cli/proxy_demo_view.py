@@ -359,13 +359,18 @@ def figure_rows(figures: Figures) -> Iterable[tuple[str, str]]:
     shares = f"P50 {figures.p50_ms:.1f} ms, P95 {figures.p95_ms:.1f} ms, P99 {figures.p99_ms:.1f} ms"
     yield "latency", f"{shares}, longest {figures.longest_ms:.0f} ms"
     yield "killed", "nobody" if figures.killed_worker is None else f"worker {figures.killed_worker}"
-    yield "clients cut", f"{figures.clients_hit} by the kill, {figures.survivor_errors} elsewhere"
+    yield "clients cut", f"{figures.clients_hit} by the kill, {_unexpected(figures)} else"
     yield "COMMIT under way", f"{figures.unknown} when the worker died; {figures.unknown_done} had been done"
     yield "new process ready", _after(figures.ready_ms)
     yield "worker back", f"{_after(figures.back_ms)} (first transaction through it)"
     yield "all clients back", _after(figures.all_back_ms)
     yield "others meanwhile", f"P99 {figures.survivor_p99_ms:.1f} ms"
     yield "graceful end", _after(figures.drain_ms)
+
+
+def _unexpected(figures: Figures) -> str:
+    told = ", ".join(f"{number} with {sqlstate}" for sqlstate, number in sorted(figures.unexpected.items()))
+    return told or "nobody"
 
 
 def _after(after_ms: float | None) -> str:

@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import pytest
+
+from seawall.cli.proxy_demo_bank import Audit
+from seawall.cli.proxy_demo_load import NOBODY, Load, Loss
+from seawall.cli.proxy_demo_report import Facts, report
+
+AUDIT = Audit(
+    acknowledged=40,
+    lost=0,
+    doubled=0,
+    uninvited=0,
+    unknown=1,
+    unknown_done=1,
+    accounts=7,
+    tellers=7,
+    branches=7,
+    history=7,
+    expected=7,
+    replica_same=True,
+)
+KILL_S, DRAIN_S = 3.0, 8.0
+
+
+def a_load(*losses: Loss) -> Load:
+    """Four clients; worker 1 was killed, and a client of it cut in the middle."""
+    load = Load("127.0.0.1", 1, clients=4, workers=2, seed=1, clock=lambda: 100.0)
+    for book in load.books:
+        book.asked = 10
+    for step in range(32):
+        load.tally.done(step * 0.25, step % 2, 0.002)
+    load.tally.lost(Loss(KILL_S, 1, "08006", in_transaction=True, connected_s=0.1))
+    load.tally.lost(Loss(DRAIN_S + 0.1, 0, "57P01", in_transaction=False, connected_s=0.1))
+    for loss in losses:
+        load.tally.lost(loss)
+    load.watch(1)
+    load.back_s = 0.4
+    load.first_done_s = [KILL_S + 0.01, KILL_S + 0.02, KILL_S + 0.5, KILL_S + 0.03]
+    return load
+
+
+def facts(*losses: Loss, **changes) -> Facts:
+    good = Facts(
+        load=a_load(*losses),
+        workers=2,
+        killed=1,
+        clients_hit=1,
+        killed_at_s=KILL_S,
+        ready_s=0.3,
+        drain_at_s=DRAIN_S,
+        drain_s=0.1,
+        drained=True,
+        audit=AUDIT,
+    )
+    return replace(good, **changes)
+
+
+def broken(judged: Facts) -> list[str]:
+    return [promise.promise for promise in report("fast", judged).promises if not promise.kept]
+
+
+def loss(at_s: float, worker: int, *, connected_s: float = 0.1, in_transaction: bool = False) -> Loss:
+    return Loss(at_s, worker, "08006", in_transaction, connected_s)
+
+
+def test_a_good_play_keeps_all_promises() -> None:
+    judged = report("fast", facts())
+    assert judged.kept
+    assert len(judged.promises) == 6
+    figures = judged.figures
+    assert (figures.transactions, figures.clients, figures.clients_hit) == (40, 4, 1)
+    assert figures.per_s == 5.0
+    assert (figures.ready_ms, figures.back_ms, figures.all_back_ms) == (300.0, 400.0, 500.0)
+    assert (figures.p50_ms, figures.survivor_p99_ms, figures.unexpected) == (2.0, 2.0, {})
+    table = judged.as_table()
+    assert table["kept"] is True
+    assert table["audit"]["history"] == 7
+
+
+@pytest.mark.parametrize(
+    "unexpected",
+    [
+        loss(1.0, 0),
+        loss(KILL_S + 0.1, 0),
+        loss(KILL_S + 0.1, NOBODY),
+        loss(KILL_S + 2.0, 1, connected_s=KILL_S + 0.5),
+    ],
+)
+def test_any_other_error_breaks_the_first_promise(unexpected) -> None:
+    judged = facts(unexpected)
+    assert broken(judged) == ["other workers' clients notice nothing"]
+    assert report("fast", judged).figures.unexpected == {"08006": 1}
+
+
+def test_a_kill_that_hit_nobody_proves_nothing() -> None:
+    load = a_load()
+    load.tally.losses = [one for one in load.tally.losses if one.sqlstate != "08006"]
+    assert broken(facts(load=load)) == ["other workers' clients notice nothing"]
+
+
+@pytest.mark.parametrize("back_s", [None, 2.1])
+def test_a_worker_that_comes_back_late_or_never(back_s) -> None:
+    load = a_load()
+    load.back_s = back_s
+    assert broken(facts(load=load)) == ["the killed worker is back within 2 s"]
+
+
+def test_a_client_that_does_not_go_on() -> None:
+    load = a_load()
+    load.first_done_s[2] = None
+    assert broken(facts(load=load)) == ["every client goes on"]
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        facts(loss(DRAIN_S + 0.2, 0, in_transaction=True)),
+        facts(drained=False),
+        facts(drained=False, drain_s=None),
+    ],
+)
+def test_an_end_that_is_not_graceful(judged) -> None:
+    assert broken(judged) == ["the end cuts no transaction"]
+
+
+@pytest.mark.parametrize("change", [{"lost": 1}, {"doubled": 1}, {"uninvited": 1}, {"acknowledged": 0}])
+def test_what_is_lost_or_doubled(change) -> None:
+    assert broken(facts(audit=replace(AUDIT, **change))) == ["nothing acknowledged is lost or doubled"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"accounts": 8}, "accounts 8, tellers 7"),
+        ({"tellers": 8}, "tellers 8"),
+        ({"branches": 8}, "branches 8"),
+        ({"history": 8}, "history 8"),
+        ({"expected": 8}, "clients 8"),
+        ({"replica_same": False}, "the replica differs"),
+    ],
+)
+def test_balances_that_differ(change, told) -> None:
+    judged = facts(audit=replace(AUDIT, **change))
+    assert broken(judged) == ["all balances agree, on the replica too"]
+    assert told in report("fast", judged).promises[-1].measured
+
+
+def test_a_play_that_was_never_played_keeps_nothing() -> None:
+    judged = report("fast", Facts(load=None, workers=2))
+    assert not any(promise.kept for promise in judged.promises)
+    assert judged.figures.transactions == 0
