@@ -29,7 +29,7 @@ WIDTH_MIN: Final = 60
 WIDTH_MAX: Final = 132
 FIXED_ROWS: Final = 14
 """Rows of the picture besides the workers' and the timeline."""
-TAIL_S: Final = 1.0
+TAIL_S: Final = 2.0
 """The time axis goes on for so long after the drain has begun."""
 LATENCY_LOW_S: Final = 0.001
 RECENT_S: Final = 2.0
@@ -205,7 +205,8 @@ def _counts(stage: Stage, numbers: Iterable[int]) -> list[str]:
             busy += (now["busy_us"] - before["busy_us"]) / lasted_us
             waiting += (now["waited_us"] - before["waited_us"]) / lasted_us
     # What a transaction took is counted when it ends, so a moment can seem to hold more than there is.
-    return [str(clients), f"{min(busy, servers):.1f} of {servers}", f"{waiting:.1f}"]
+    use = f"{min(busy, servers):.1f} of {servers}" if servers else "-"
+    return [str(clients), use, f"{waiting:.1f}"]
 
 
 def _speed(stage: Stage, worker: int | None) -> list[str]:
