@@ -75,6 +75,16 @@ def test_a_new_process_is_measured_from_its_own_beginning() -> None:
     stage = staged()
     stage.looks.append(look(6.0, pid=99, busy_us=7))
     assert drawn(stage, 80, 24)[5].split()[2:6] == ["16", "0.0", "of", "4"]
+    stage.looks.append(look(7.0, pid=99, busy_us=2_000_007))
+    assert drawn(stage, 80, 24)[5].split()[2:6] == ["16", "2.0", "of", "4"]
+
+
+def test_counts_that_a_new_process_has_not_overwritten_yet_are_not_its_own() -> None:
+    stage = staged()
+    stage.looks.append(look(6.0, pid=99, busy_us=2_500_000, waited_us=1_500_000))
+    stage.looks.append(look(6.1, pid=99, busy_us=0))
+    stage.looks.append(look(7.1, pid=99, busy_us=1_000_000, waited_us=500_000))
+    assert drawn(stage, 80, 24)[5].split()[2:7] == ["16", "1.0", "of", "4", "0.5"]
 
 
 def test_who_is_sent_home_is_no_error() -> None:

@@ -21,7 +21,7 @@ from seawall.cli import demo_print
 from seawall.cli import demo_strips as strips
 from seawall.cli.proxy_demo_load import BUCKET_S, Bucket, percentile_s
 from seawall.cli.proxy_demo_report import Figures, Report
-from seawall.cli.proxy_demo_stage import Moment, Stage
+from seawall.cli.proxy_demo_stage import Look, Moment, Stage
 
 LABEL_WIDTH: Final = 10
 VALUE_WIDTH: Final = 9
@@ -198,7 +198,7 @@ def _counts(stage: Stage, numbers: Iterable[int]) -> list[str]:
     busy = waiting = 0.0
     for number in numbers:
         now = last.rows[number]
-        first = next(look for look in stage.looks if look.rows[number]["pid"] == now["pid"])
+        first = _first_of_process(stage.looks, number)
         before, lasted_us = first.rows[number], (last.at_s - first.at_s) * 1e6
         clients, servers = clients + now["clients"], servers + now["servers"]
         if lasted_us > 0.0:
@@ -207,6 +207,21 @@ def _counts(stage: Stage, numbers: Iterable[int]) -> list[str]:
     # What a transaction took is counted when it ends, so a moment can seem to hold more than there is.
     use = f"{min(busy, servers):.1f} of {servers}" if servers else "-"
     return [str(clients), use, f"{waiting:.1f}"]
+
+
+def _first_of_process(looks: Iterable[Look], number: int) -> Look:
+    """The earliest look at the counters of the process that is this worker now.
+
+    A new process names itself before it counts: for a moment its row has the counts of the one before.
+    """
+    backwards = iter(reversed(list(looks)))
+    found = next(backwards)
+    for look in backwards:
+        row, later = look.rows[number], found.rows[number]
+        if row["pid"] != later["pid"] or row["busy_us"] > later["busy_us"]:
+            break
+        found = look
+    return found
 
 
 def _speed(stage: Stage, worker: int | None) -> list[str]:
