@@ -438,3 +438,17 @@ def test_a_notification_that_comes_with_the_answer_to_listen_is_not_lost(client)
         if "A" not in letters(found):
             assert client.next()[0] == "A"
         client.query("UNLISTEN *")
+
+
+@pytest.mark.parametrize("command", ["DEALLOCATE s", 'deallocate prepare "s" ;', " Deallocate S"])
+def test_deallocate_by_name_frees_the_clients_name_and_nobody_elses(client, other, command):
+    for raw in (client, other):
+        raw.send(messages.parse("s", "SELECT 8"), messages.sync())
+        raw.until("Z")
+    client.send(messages.query(command))
+    assert client.until("Z") == [("C", b"DEALLOCATE\0"), ("Z", b"I")]
+    client.send(messages.bind("", "s", []), messages.sync())
+    assert result(client.until("Z")) == "26000"
+    other.send(messages.bind("", "s", []), messages.execute(), messages.sync())
+    assert result(other.until("Z")) == [("8",)]
+    assert client.query("DEALLOCATE s") == "26000"

@@ -97,8 +97,8 @@ class Client(Speech):
                 length: int = HEADER.unpack_from(data, 0)[1]
                 if length + 1 == size:
                     suspect = suspicion(data[5:-1])
-                    if suspect:
-                        self._suspect(server, suspect, data[5:-1])
+                    if suspect and self._answered(server, suspect, data[5:-1]):
+                        return
                     if server.status != framing.IDLE or self.stay:
                         server.since = monotonic()
                     if self.unnamed is not None:

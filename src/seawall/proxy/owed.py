@@ -33,9 +33,20 @@ UNNAMED: Final = 14
 """A client's Parse of its unnamed statement; has a note."""
 UNNAMED_UNSEEN: Final = 15
 """The unnamed Parse once more, on another server; has a note."""
+UNNAMED_CLOSED: Final = 16
+"""A client's Close of its unnamed statement; has a note."""
 
 NOTED: Final = frozenset(
-    {PARSED, PARSED_UNSEEN, PARSED_ALREADY, CLOSED_ALREADY, CLOSED_UNSEEN, UNNAMED, UNNAMED_UNSEEN}
+    {
+        PARSED,
+        PARSED_UNSEEN,
+        PARSED_ALREADY,
+        CLOSED_ALREADY,
+        CLOSED_UNSEEN,
+        UNNAMED,
+        UNNAMED_UNSEEN,
+        UNNAMED_CLOSED,
+    }
 )
 UNSEEN: Final = frozenset({PARSED_UNSEEN, UNNAMED_UNSEEN, CLOSED_UNSEEN})
 MADE_UP: Final = frozenset({PARSED_ALREADY, CLOSED_ALREADY, COPY_END})

@@ -53,6 +53,7 @@ from seawall.proxy.owed import (
     SYNCED,
     UNASKED,
     UNNAMED,
+    UNNAMED_CLOSED,
     UNNAMED_UNSEEN,
     UNSEEN,
     Note,
@@ -395,12 +396,7 @@ class Server:
             if head == DESCRIBED:
                 pending.popleft()
         elif kind == framing.CLOSE_COMPLETE:
-            if head == CLOSED:
-                pending.popleft()
-            elif head == CLOSED_UNSEEN:
-                pending.popleft()
-                self.notes.popleft()
-                return True
+            return self._closed(head)
         else:
             self._rare(kind, data[position + HEADER_BYTES : after])
         return False
@@ -426,6 +422,14 @@ class Server:
             self.statements.clear()
             self.sink.forgotten()
             self.discarded = tag == b"DISCARD ALL"
+
+    def _closed(self, head: int) -> bool:
+        """CloseComplete came; true if the client must not see it."""
+        if head in (CLOSED, CLOSED_UNSEEN, UNNAMED_CLOSED):
+            self.pending.popleft()
+            if head != CLOSED:
+                self.notes.popleft()
+        return head == CLOSED_UNSEEN
 
     def _prepared(self) -> bool:
         """ParseComplete came; true if the client must not see it."""
@@ -471,7 +475,7 @@ class Server:
         elif note.owed == CLOSED_UNSEEN:
             self.statements[note.name] = True
             return
-        elif note.owed in (UNNAMED, UNNAMED_UNSEEN) and self.unnamed is note.new:
+        elif note.owed in (UNNAMED, UNNAMED_UNSEEN, UNNAMED_CLOSED) and self.unnamed is note.new:
             # A Parse drops the unnamed statement before it looks at the new text.
             self.unnamed = None if failed else note.held
         self.sink.undone(note, failed=failed)

@@ -13,6 +13,7 @@ Source: PostgreSQL documentation, chapter "Message Flow", sections "Extended Que
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from time import monotonic
 from typing import Any, Final
@@ -75,8 +76,15 @@ REPLIES: Final[dict[int, int]] = {
 }
 STRANGE: Final = b"not_"
 """Before a name by which a client would get at somebody else's statement: the proxy's names, or none."""
+DEALLOCATE: Final = re.compile(
+    rb"\s*deallocate\s+(?:prepare\s+)?(?:([a-z_][\w$]*)|\"([^\"]+)\")\s*;?\s*", re.IGNORECASE
+)
+DEALLOCATED: Final = HEADER.pack(framing.COMMAND_COMPLETE, 15) + b"DEALLOCATE\0"
+NOTHING: Final = b""
+"""In place of an unnamed Parse: the statement was closed."""
 STALLED: Final = -2
-UNNAMED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_UNSEEN})
+UNNAMED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_UNSEEN, owed.UNNAMED_CLOSED})
+UNNAMED_CHANGED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_CLOSED})
 NAMING: Final = frozenset({framing.PARSE, framing.BIND, framing.DESCRIBE, framing.CLOSE})
 STATEMENT: Final = ord("S")
 
@@ -162,7 +170,7 @@ class Speech(Sink):
     def undone(self, note: Note, *, failed: bool) -> None:
         """A Parse or Close came to nothing: names stand for what they stood for before."""
         statements = self.statements
-        if note.owed == owed.UNNAMED and self.unnamed is note.new:
+        if note.owed in UNNAMED_CHANGED and self.unnamed is note.new:
             self.unnamed = None if failed else note.mine
         elif statements is None or note.statement is None:
             return
@@ -262,6 +270,20 @@ class Speech(Sink):
         if flags & DDL_DATABASE:
             self.worker.database_ddl()
 
+    def _answered(self, server: Server, flags: int, sql: bytes) -> bool:
+        """Answer a suspicious Query that no server could: DEALLOCATE of a name that is shared there."""
+        self._suspect(server, flags, sql)
+        found = DEALLOCATE.fullmatch(sql) if flags & RESET and self.statements else None
+        if found is None or server.pending or server.status == framing.IN_FAILED_TRANSACTION:
+            return False
+        name = found.group(2) if found.group(2) is not None else found.group(1).lower()
+        if self.statements is None or name not in self.statements:
+            return False
+        self.prepared_bytes -= len(self.statements.pop(name).tail)
+        self.deliver(DEALLOCATED + HEADER.pack(framing.READY, 5) + bytes([server.status]))
+        self._rest(server)
+        return True
+
     def _rest(self, server: Server) -> None:
         if not self.stay and not self._skip and self.server is server and self.state == ATTACHED:
             self.settled(server)
@@ -323,7 +345,9 @@ class Speech(Sink):
             server.already(Note(owed.CLOSED_ALREADY, statement, name))
             return b"", last + 1
         if not name:
-            self.unnamed = server.unnamed = None
+            server.noted(Note(owed.UNNAMED_CLOSED, None, b"", self.unnamed, server.unnamed, NOTHING))
+            self.unnamed = server.unnamed = NOTHING
+            return b"", position
         server.pending.append(owed.CLOSED)
         return self._strange(data, at) if name.startswith(PREFIX) else (b"", position)
 
@@ -343,7 +367,7 @@ class Speech(Sink):
         foreign = name.startswith(PREFIX)
         if not name:
             inject = self._bring_unnamed(server)
-            foreign = server.unnamed is not self.unnamed or self.unnamed is None
+            foreign = server.unnamed is not self.unnamed or not self.unnamed
         elif statement is not None:
             if statement.name not in server.statements:
                 inject = server.prepare(statement, owed.PARSED_UNSEEN, name)
@@ -433,7 +457,7 @@ class Speech(Sink):
     def _bring_unnamed(self, server: Server) -> bytes:
         """The Parse to send first if the unnamed statement was parsed on another server."""
         mine = self.unnamed
-        if mine is None or server.unnamed is mine or HEADER.unpack_from(mine)[1] >= len(mine):
+        if not mine or server.unnamed is mine or HEADER.unpack_from(mine)[1] >= len(mine):
             return b""
         server.noted(Note(owed.UNNAMED_UNSEEN, None, b"", mine, server.unnamed, mine))
         server.unnamed = mine
