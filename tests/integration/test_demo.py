@@ -49,9 +49,12 @@ def left_by(process: subprocess.Popen[str], temporary: Path, home: str) -> list[
         with contextlib.suppress(OSError, ProcessLookupError):
             text = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             mine = os.getsid(int(path.name)) == process.pid or (home and home in text)
-            if mine and int(path.name) != process.pid:
-                found.append(text)
-    return found + ([home] if home and Path(home).exists() else [])
+            # A dead one that init has not taken note of yet runs no more.
+            dead = (path / "stat").read_text().rpartition(") ")[2].startswith("Z")
+            if mine and not dead and int(path.name) != process.pid:
+                found.append(f"{path.name} {text}")
+    homes = {one for one in (home, home_of(process)) if one and Path(one).exists()}
+    return found + sorted(homes)
 
 
 def home_of(process: subprocess.Popen[str]) -> str:
