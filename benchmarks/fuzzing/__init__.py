@@ -1,9 +1,9 @@
 """Fuzzing of the proxy's front and relay, in one process and without a socket or an event loop.
 
-An *input* is a list of steps (``script``): bytes that somebody says, somebody leaving, a server's answer spoiled.
-``streams`` makes and mutates bytes, ``world`` is the proxy between transport doubles and strict model servers,
-``strata`` draws inputs, plays them and judges what came of them, ``minimise`` makes an input that fails small.
-Called by ``benchmarks.fuzz``.
+An *input* is a list of steps: somebody says bytes, somebody leaves, a server's answer is spoiled. ``streams``
+makes and mutates bytes, ``world`` is the proxy between transport doubles and strict model servers, ``strata``
+draws inputs, plays them and judges what came of them, ``minimise`` makes an input that fails small. Called by
+``benchmarks.fuzz``.
 """
 
 from pathlib import Path

@@ -28,6 +28,7 @@ TEXTS = (
     "create database a",
 )
 NAMES = ("", "", "a", "b", "seawall_1", "seawall_2")
+SYNC = messages.sync()
 COPY_DATA = b"d\0\0\0\x08rows"
 COPY_DONE = b"c\0\0\0\4"
 COPY_FAIL = b"f\0\0\0\7no\0"
@@ -35,7 +36,19 @@ BIG_BYTES = (9_000, 11_000, 65_530, 65_540, 70_000, 140_000)
 """Around the limits of short messages, of what is carried and of what is held."""
 LENGTHS = (0, 1, 3, 4, 5, 6, 255, 65_535, 65_537, 0x3FFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 WORDS = (b"user", b"database", b"options", b"replication", b"application_name", b"client_encoding", b"_pq_.x")
-VALUES = (b"u", b"d", b"seawall", b"nobody", b"", b"true", b"database", b"-c a=1", b"--b", b"\\ ", b"\xff\xfe")
+VALUES = (
+    b"u",
+    b"d",
+    b"seawall",
+    b"nobody",
+    b"",
+    b"true",
+    b"database",
+    b"-c a=1",
+    b"--b",
+    b"\\ ",
+    b"\xff\xfe",
+)
 CODES = (196608, 196609, 196610, 196618, 3 << 16 | 9999, 2 << 16, 0, 80877102, 80877103, 80877104, 0xFFFFFFFF)
 
 
@@ -93,7 +106,9 @@ def one_step(rng: random.Random) -> bytes:
         lambda: messages.query("copyin") + COPY_DATA * 2 + rng.choice((COPY_DONE, COPY_FAIL)),
         lambda: messages.bind("", name, []) + messages.execute() + messages.sync(),
         lambda: rng.choice((COPY_DATA, COPY_DONE, COPY_FAIL, COPY_DATA * 3)),
-        lambda: messages.parse("", "copyin") + messages.bind("", "", []) + messages.execute() + messages.sync(),
+        lambda: (
+            messages.parse("", "copyin") + messages.bind("", "", []) + messages.execute() + messages.sync()
+        ),
         lambda: messages.close_portal(name),
         lambda: messages.terminate() if rng.random() < 0.2 else messages.sync(),
     )
@@ -129,15 +144,15 @@ def noise(rng: random.Random) -> bytes:
 def chunks(rng: random.Random, data: bytes) -> list[bytes]:
     """Return the bytes in pieces as a network might bring them."""
     draw = rng.random()
-    if draw < 0.4 or len(data) > 20_000:
-        most = 1 if draw < 0.3 else 3
-    else:
-        most = rng.choice((2, 4, 8))
+    few = draw < 0.4 or len(data) > 20_000
+    most = (1 if draw < 0.3 else 3) if few else rng.choice((2, 4, 8))
     places = sorted(rng.randrange(1, len(data)) for _ in range(most - 1)) if len(data) > 1 else []
-    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True) if start < end]
+    return [
+        data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True) if start < end
+    ]
 
 
-# --- spoiling -------------------------------------------------------------------------------------------------
+# --- spoiling -----------------------------------------------------------------------------------------------
 
 
 def spoil(rng: random.Random, data: bytes) -> bytes:
@@ -183,7 +198,9 @@ def _length(rng: random.Random, data: bytes) -> bytes:
     part = parts[chosen]
     if len(part) >= HEADER_BYTES:
         kind, length = HEADER.unpack_from(part)
-        new = rng.choice(LENGTHS) if rng.random() < 0.5 else max(0, length + rng.choice((-4, -2, -1, 1, 2, 5)))
+        new = (
+            rng.choice(LENGTHS) if rng.random() < 0.5 else max(0, length + rng.choice((-4, -2, -1, 1, 2, 5)))
+        )
         parts[chosen] = HEADER.pack(kind, new & 0xFFFFFFFF) + part[HEADER_BYTES:]
     return b"".join(parts)
 
@@ -252,7 +269,7 @@ _WAYS: tuple[Callable[[random.Random, bytes], bytes], ...] = (
     _order,
 )
 
-# --- servers ----------------------------------------------------------------------------------------------------
+# --- servers ------------------------------------------------------------------------------------------------
 
 UNASKED: tuple[bytes, ...] = (
     message(ord("E"), b"SERROR\0Mno code\0\0"),
@@ -303,7 +320,7 @@ def spoiled_answer(rng: random.Random, data: bytes) -> bytes:
     return spoil(rng, data) if rng.random() < 0.6 else data
 
 
-# --- the startup --------------------------------------------------------------------------------------------------
+# --- the startup --------------------------------------------------------------------------------------------
 
 
 def startup(rng: random.Random) -> bytes:
@@ -332,9 +349,12 @@ def knock(rng: random.Random) -> list[bytes]:
             parts.append(messages.ssl_request() if rng.random() < 0.6 else b"\0\0\0\x08\x04\xd2\x16\x30")
         elif draw < 0.8:
             pid = rng.choice((0, 1, -1, 1 << 20, (1 << 20) + rng.randrange(1 << 20)))
-            parts.append(messages.cancel_request(pid, rng.randbytes(rng.choice((4, 4, 3, 32, 256, 257, 0)))))
+            key = rng.randbytes(rng.choice((4, 4, 3, 32, 256, 257, 0)))
+            parts.append(messages.cancel_request(pid, key))
         else:
-            parts.append(rng.choice((b"\x16\3\1", rng.randbytes(rng.randrange(1, 12)), b"GET / HTTP/1.1\r\n\r\n")))
+            parts.append(
+                rng.choice((b"\x16\3\1", rng.randbytes(rng.randrange(1, 12)), b"GET / HTTP/1.1\r\n\r\n"))
+            )
     parts.append(startup(rng))
     if rng.random() < 0.3:
         parts.append(messages.query("rows 1") if rng.random() < 0.5 else noise(rng))

@@ -1,8 +1,8 @@
 """The proxy between transport doubles and model servers that complain.
 
-One ``World`` is a real worker with real pools, clients, servers and greeters. Its transports keep what is written;
-its coroutines (cancel requests) are driven by hand; a connection it opens is a new model server. Nothing here
-reads a clock for its own use, and all randomness is the input's.
+One ``World`` is a real worker with real pools, clients, servers and greeters. Its transports keep what is
+written; its coroutines (cancel requests) are driven by hand; a connection it opens is a new model server.
+Nothing here reads a clock for its own use, and all randomness is the input's.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from seawall.proxy.settings import (
 from seawall.proxy.shared import Block
 from seawall.proxy.worker import Worker
 from seawall.wire.pgwire import messages
+from seawall.wire.pgwire.framing import MessageReader
 from seawall.wire.pgwire.messages import ProtocolViolation
 from seawall.wire.pgwire.passwords import scram_secret
 from tests.proxy.model import ModelServer
@@ -48,8 +49,9 @@ CHUNK_LIMIT = 256 * 1024
 """Most that one read of a real transport brings."""
 ROUNDS_LIMIT = 10_000
 """Turns of the pump after which an input counts as one that never ends."""
+LONG_BYTES = 0x3FFFFFFE
 SHORT_BYTES = 10_000
-"""PostgreSQL's PQ_SMALL_MESSAGE_LIMIT: a longer message of these kinds ends the session."""
+"""PostgreSQL's PQ_LARGE_MESSAGE_LIMIT and PQ_SMALL_MESSAGE_LIMIT, the latter for these kinds."""
 SHORT = frozenset("DECSHcf")
 BARE = frozenset("SHc")
 LONGER_WORDS = frozenset({"select", "set", "listen", "reset", "discard", "deallocate", "create", "big"})
@@ -82,10 +84,10 @@ class Wire:
 
     abort = close
 
-    def set_protocol(self, protocol: Any) -> None:
+    def set_protocol(self, protocol: object) -> None:
         self.protocol = protocol
 
-    def get_extra_info(self, name: str) -> Any:
+    def get_extra_info(self, name: str) -> object:
         return ("192.0.2.1", 5) if name == "peername" else None
 
     def pause_reading(self) -> None:
@@ -110,8 +112,9 @@ class Model(ModelServer):
 
     def __init__(self) -> None:
         super().__init__()
+        self.reader = MessageReader(LONG_BYTES)
         self.broken = ""
-        """Why nothing it is told can be right: the stream is out of frame, or a kind that no client may say."""
+        """Why nothing it is told can be right: it is out of frame, or of a kind that no client may say."""
 
     def feed(self, data: bytes) -> bytes:
         try:
@@ -152,11 +155,11 @@ class Model(ModelServer):
             self.skipping = False
         return self.error("08P01", simple=kind in "QFS")
 
-    def on_F(self, body: bytes) -> bytes:
+    def on_F(self, body: bytes) -> bytes:  # noqa: N802 -- the letter of the message
         del body
         return self.error("42883", simple=True)
 
-    def on_Q(self, body: bytes) -> bytes:
+    def on_Q(self, body: bytes) -> bytes:  # noqa: N802 -- the letter of the message
         if body.find(b"\0") != len(body) - 1:
             return self.violated("Q")
         return super().on_Q(body)
@@ -180,8 +183,11 @@ class Model(ModelServer):
         if low in ("discard all", "deallocate all"):
             if low == "discard all" and self.status != b"I":
                 return None, "25001"
-            self.statements.clear()
-        return messages.command_complete(low.upper() if word in ("discard", "deallocate") else word.upper()), ""
+            # What drops the unnamed statement is a Query, whatever it says.
+            self.statements = {name: text for name, text in self.statements.items() if not name}
+        return messages.command_complete(
+            low.upper() if word in ("discard", "deallocate") else word.upper()
+        ), ""
 
 
 class ServerWire(Wire):
@@ -232,6 +238,10 @@ class HandDriven(Worker):
             return
         self.world.running.append(work)
 
+    async def _linger(self, transport: Wire) -> None:
+        await _turn()
+        transport.abort()
+
     async def _open(self, pool: Pool, backend: Backend) -> None:
         await _turn()
         self.backends.connected(backend)
@@ -251,7 +261,11 @@ def settings_of(method: AuthMethod, mode: PoolMode, servers: int, max_statements
         backends=(Backend(name="model", host="model"),),
         databases={"d": Database(name="d"), "e": Database(name="e")},
         pooling=Pooling(
-            mode=mode, size=servers, max_prepared_statements=max_statements, queue_limit=4, statements_per_client=4
+            mode=mode,
+            size=servers,
+            max_prepared_statements=max_statements,
+            queue_limit=4,
+            statements_per_client=4,
         ),
         timeouts=Timeouts(login_s=0.0),
         auth=Auth(method=method, users=users),
@@ -281,7 +295,9 @@ class World:
         self.wires: list[ServerWire] = []
         self.broken_models: list[str] = []
         self.rng = random.Random(0)
-        self.worker = HandDriven(settings_of(method, mode, servers, max_statements), 0, 1, Block().row(0), MOCK_KEY)
+        self.worker = HandDriven(
+            settings_of(method, mode, servers, max_statements), 0, 1, Block().row(0), MOCK_KEY
+        )
         self.worker.world = self
         self.worker.derive_secrets()
         self.pool = self.worker.pool_for("u", "d")
@@ -294,7 +310,10 @@ class World:
     @contextlib.contextmanager
     def patched(self) -> Iterator[None]:
         """Take the place of sockets and chance while inputs are played."""
-        with mock.patch.object(worker_module, "cancel", cancelled), mock.patch.object(greeter_module, "secrets", self):
+        with (
+            mock.patch.object(worker_module, "cancel", cancelled),
+            mock.patch.object(greeter_module, "secrets", self),
+        ):
             yield
 
     def make_server(self, pool: Pool, backend: Backend) -> Server:
@@ -373,7 +392,9 @@ class World:
                 found.append(f"{len(pool.waiting)} clients wait, {pool.opening} connections are being opened")
             if len(pool.idle) != len(pool.servers) or set(pool.idle) != set(pool.servers):
                 found.append(f"{len(pool.idle)} servers are idle of {len(pool.servers)}")
-            found += [f"idle server: {trouble}" for server in pool.idle for trouble in _troubles(pool, server)]
+            found += [
+                f"idle server: {trouble}" for server in pool.idle for trouble in _troubles(pool, server)
+            ]
         if worker.backends.connections["model"] != opened:
             found.append(f"{worker.backends.connections['model']} places are taken by {opened} servers")
         return found
