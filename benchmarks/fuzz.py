@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.fuzz [--inputs N] [--seed S] [--quick] [--json]``. In one process, without sockets:
 ``benchmarks.fuzzing`` has the inputs and the verdicts. A full run adds to the inputs counted in
-``benchmarks/results/fuzz.json``, so runs with different seeds add up. Every input that fails is recorded with its
-seed and number, made small; ``--play FILE`` plays one that was recorded again.
+``benchmarks/results/fuzz.json``, so runs with different seeds add up. Every input that fails is recorded with
+its seed and number, made small; ``--play FILE`` plays one that was recorded again.
 """
 
 from __future__ import annotations
@@ -123,12 +123,12 @@ def body(run: Run) -> None:
             one.play(min(STEP, max(1, (wanted - played) // len(strata))))
         run.say(f"{sum(one.inputs for one in strata):,} inputs, {sum(one.failed for one in strata)} failed")
     cpu_s = time.process_time() - started
-    this = record_of(run, strata, seed, cpu_s)
+    this = record_of(strata, seed, cpu_s)
     run.details = {"runs": [*runs, this]}
     judge(run, this, [*runs, this])
 
 
-def record_of(run: Run, strata: list[Stratum], seed: int, cpu_s: float) -> dict[str, object]:
+def record_of(strata: list[Stratum], seed: int, cpu_s: float) -> dict[str, object]:
     """Return what is kept of a run."""
     return {
         "seed": seed,

@@ -3,6 +3,7 @@
 import pytest
 
 from seawall.proxy import owed
+from seawall.proxy.errands import Batch
 from seawall.proxy.server import BROKEN, Server
 from seawall.proxy.speech import CLOSED, SHORT_BYTES
 from seawall.wire.pgwire import framing, messages
@@ -178,4 +179,76 @@ def test_what_is_said_between_an_error_and_a_sync_is_owed_nothing():
     world.say(0, messages.bind("", "b", []) + messages.sync())
     world.say(0, messages.bind("", "a", []) + messages.execute() + messages.sync())
     assert [letter for letter, _ in world.heard(0)[4:]] == ["E", "Z", "2", "D", "C", "Z"]
+    assert world.ends[0].server in world.pool.idle
+
+
+@pytest.mark.parametrize("begin", ["simple", "extended"])
+def test_what_is_no_data_ends_a_copy_and_is_lost_with_it(begin):
+    world = World(clients=1, servers=1)
+    extended = messages.parse("", "copyin") + messages.bind("", "", []) + messages.execute()
+    world.say(0, messages.query("copyin") if begin == "simple" else extended + messages.flush())
+    assert world.ends[0].server.copying
+    world.say(0, messages.describe_statement("none"))
+    world.say(0, messages.sync())
+    assert world.heard(0)[-1] == ("Z", b"I")
+    assert [one for one in world.heard(0) if one[0] == "E"] == [("E", "57014")]
+    assert world.ends[0].server in world.pool.idle
+
+
+def test_a_sync_within_a_copy_that_was_a_query_is_owed_nothing():
+    world = World(clients=1, servers=1)
+    data = b"d\0\0\0\x08rows" + messages.sync() + b"c\0\0\0\4"
+    world.say(0, messages.query("copyin") + messages.sync() + data + messages.query("rows 1"))
+    assert [letter for letter, _ in world.heard(0)] == ["G", "C", "Z", "T", "D", "C", "Z"]
+    assert world.ends[0].server in world.pool.idle
+
+
+def test_an_unnamed_statement_is_nobody_elses():
+    world = World(clients=2, servers=1)
+    world.say(0, messages.parse("", "rows 1") + messages.sync())
+    world.say(1, messages.bind("", "", []) + messages.execute() + messages.sync())
+    assert world.heard(1) == [("E", "26000"), ("Z", b"I")]
+    world.say(0, messages.bind("", "", []) + messages.execute() + messages.sync())
+    assert ("C", b"SELECT 1\0") in world.heard(0)
+
+
+def test_a_question_of_the_proxy_does_not_cost_a_client_its_unnamed_statement():
+    world = World(clients=1, servers=1)
+    world.say(0, messages.parse("", "rows 1") + messages.sync())
+    Batch(world.ends[0].server, messages.query("rows 1"), 1, lambda batch: world.pool.put(batch.server))
+    world.pool.idle.clear()
+    world.pump()
+    world.say(0, messages.bind("", "", []) + messages.execute() + messages.sync())
+    assert ("C", b"SELECT 1\0") in world.heard(0)
+
+
+def test_an_unnamed_statement_is_what_it_was_when_two_parses_in_a_row_are_skipped():
+    world = World(clients=1, servers=1)
+    failing = messages.execute("none") + messages.parse("", "rows 3") + messages.sync()
+    world.say(0, messages.parse("", "rows 1") + messages.sync())
+    world.say(0, failing + failing)
+    world.say(0, messages.bind("", "", []) + messages.execute() + messages.sync())
+    assert ("C", b"SELECT 1\0") in world.heard(0)
+    assert ("C", b"SELECT 3\0") not in world.heard(0)
+
+
+@pytest.mark.parametrize("sql", ["DISCARD ALL", "deallocate all"])
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_names_behind_one_that_frees_all_wait_until_it_is_known_what_it_did(sql, chunk):
+    world = World(clients=1, servers=1)
+    model = world.ends[0].model
+    run = model.run
+
+    def forgetful(text, *, simple):
+        if text == sql:
+            model.statements.clear()
+            return messages.command_complete(sql.upper()), ""
+        if text.startswith("SELECT"):
+            return messages.command_complete("SELECT 0"), ""
+        return run(text, simple=simple)
+
+    model.run = forgetful
+    use = messages.parse("a", "rows 1") + messages.bind("", "a", []) + messages.execute() + messages.sync()
+    world.say(0, use + messages.query(sql) + use + messages.query(sql) + use, chunk)
+    assert [letter for letter, _ in world.heard(0)] == [*"12DCZ", *"CZ", *"12DCZ", *"CZ", *"12DCZ"]
     assert world.ends[0].server in world.pool.idle

@@ -97,3 +97,10 @@ class Note:
         self.mine: bytes | None = mine
         self.held: bytes | None = held
         self.new: bytes | None = new
+
+    def follow(self, undone: Note, *, failed: bool) -> None:
+        """Stand on what an earlier note of the unnamed statement stood on, because that came to nothing."""
+        if self.mine is undone.new:
+            self.mine = None if failed else undone.mine
+        if self.held is undone.new:
+            self.held = None if failed else undone.held

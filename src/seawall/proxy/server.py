@@ -475,9 +475,12 @@ class Server:
         elif note.owed == CLOSED_UNSEEN:
             self.statements[note.name] = True
             return
-        elif note.owed in (UNNAMED, UNNAMED_UNSEEN, UNNAMED_CLOSED) and self.unnamed is note.new:
+        elif note.owed in (UNNAMED, UNNAMED_UNSEEN, UNNAMED_CLOSED):
             # A Parse drops the unnamed statement before it looks at the new text.
-            self.unnamed = None if failed else note.held
+            if self.unnamed is note.new:
+                self.unnamed = None if failed else note.held
+            for later in self.notes:
+                later.follow(note, failed=failed)
         self.sink.undone(note, failed=failed)
 
     def _copy_began(self) -> None:
