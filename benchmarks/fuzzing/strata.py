@@ -77,10 +77,12 @@ def comparable(said: bytes) -> bool:
     """Whether the proxy promises a client what its own server would tell it.
 
     Not to one who sends a Query behind extended messages without a Sync (whether it is skipped or drops the
-    unnamed statement is known too late), says anything but data after a COPY that was a Query, or drops all
-    statements by the extended protocol and goes on. What others notice of it is judged all the same.
+    unnamed statement is known too late), says anything but data after a COPY that was a Query, a Query behind a
+    COPY that was not, or drops all statements by the extended protocol and goes on. What others notice of it is
+    judged all the same.
     """
     unsynced = copying = False
+    prepared_copy = b"\0copyin\0" in said.lower()
     for one in streams.cut(said):
         kind = one[:1]
         if kind == b"S":
@@ -88,7 +90,7 @@ def comparable(said: bytes) -> bool:
         elif kind in (b"c", b"f"):
             copying = False
         elif kind not in (b"d", b"H"):
-            if copying or (kind == b"Q" and unsynced):
+            if copying or (kind == b"Q" and (unsynced or prepared_copy)):
                 return False
             copying = kind == b"Q" and one[HEADER_BYTES:].lower() == b"copyin\0"
             unsynced = kind != b"Q"
