@@ -77,9 +77,9 @@ def comparable(said: bytes) -> bool:
     """Whether the proxy promises a client what its own server would tell it.
 
     Not to one who sends a Query behind extended messages without a Sync (whether it is skipped or drops the
-    unnamed statement is known too late), says anything but data after a COPY that was a Query, a Query behind a
-    COPY that was not, or drops all statements by the extended protocol and goes on. What others notice of it is
-    judged all the same.
+    unnamed statement is known too late), says anything but data after a COPY that was a Query, a Query behind
+    a COPY that was not, or drops all statements by the extended protocol and goes on. What others notice of
+    it is judged all the same.
     """
     unsynced = copying = False
     prepared_copy = b"\0copyin\0" in said.lower()
