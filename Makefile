@@ -15,7 +15,7 @@ help: ## list the verbs
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## a cluster under load behind the proxy, in this terminal
-	$(BIN)/seawall demo $(ARGS)
+	@$(BIN)/seawall demo $(ARGS)
 
 test: $(VENV)/.ready-test ## run the test suite (ARGS="-k breaker" passes options to pytest)
 	$(RUN) -m pytest $(ARGS)

@@ -64,10 +64,19 @@ class ServerEnd(ClientEnd):
 class World:
     """A worker with model servers and clients."""
 
-    def __init__(self, *, servers=2, clients=2, chunk=7, mode=PoolMode.TRANSACTION, max_statements=200):
+    def __init__(
+        self, *, servers=2, clients=2, chunk=7, mode=PoolMode.TRANSACTION, max_statements=200, pooling=None
+    ):
         told = ProxySettings(
             backends=(Backend(name="model", host="model"),),
-            pooling=Pooling(mode=mode, size=servers, max_prepared_statements=max_statements),
+            pooling=Pooling(
+                **{
+                    "mode": mode,
+                    "size": servers,
+                    "max_prepared_statements": max_statements,
+                    **(pooling or {}),
+                }
+            ),
         )
         self.worker = Worker(told, 0, 1, Block().row(0), b"key")
         self.worker.start = lambda work: work.close()  # nobody there to connect to

@@ -5,9 +5,9 @@ import pytest
 from seawall.proxy import owed
 from seawall.proxy.errands import Batch
 from seawall.proxy.server import BROKEN, Server
-from seawall.proxy.speech import CLOSED, SHORT_BYTES
+from seawall.proxy.speech import CLOSED
 from seawall.wire.pgwire import framing, messages
-from seawall.wire.pgwire.framing import HEADER
+from seawall.wire.pgwire.framing import HEADER, SHORT_BYTES
 from tests.proxy.test_client_relay import World
 from tests.proxy.test_server import Listener, Wire
 

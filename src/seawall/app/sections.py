@@ -170,9 +170,7 @@ class UserSection(Section):
     server_password_file: Annotated[str | None, _path("A file whose only line is that password.")] = None
     pool_mode: Annotated[str | None, _pool_mode("Instead of the database's and the pool's.")] = None
     pool_size: Annotated[int | None, whole(1, CONNECTIONS_MAX, "Instead of the pool's `size`.")] = None
-    max_client_connections: Annotated[
-        int, _limit(CONNECTIONS_MAX, "Connections of clients of this name")
-    ] = 0
+    max_client_connections: Annotated[int, _limit(CONNECTIONS_MAX, "Connections of clients of this name")] = 0
 
 
 class AuthSection(Section):
@@ -274,9 +272,7 @@ class TimeoutsSection(Section):
     idle_in_transaction: Annotated[
         float, span(0.0, YEAR_S, "A transaction in which the client does nothing.")
     ] = _TIMEOUTS.idle_in_transaction_s
-    transaction: Annotated[float, span(0.0, YEAR_S, "A whole transaction.")] = (
-        _TIMEOUTS.transaction_s
-    )
+    transaction: Annotated[float, span(0.0, YEAR_S, "A whole transaction.")] = _TIMEOUTS.transaction_s
     client_idle: Annotated[float, span(0.0, YEAR_S, "A client that does nothing outside transactions.")] = (
         _TIMEOUTS.client_idle_s
     )

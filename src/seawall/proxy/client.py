@@ -24,9 +24,9 @@ from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.server import Server
-from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, LONGEST, WAITING, Speech
+from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING, Speech
 from seawall.wire.pgwire import framing
-from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
+from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, LONGEST
 from seawall.wire.pgwire.scan import (
     suspicion,
 )

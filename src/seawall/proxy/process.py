@@ -24,7 +24,7 @@ import uvloop
 from seawall.proxy.control import LINE_LIMIT, ControlServer, Siblings
 from seawall.proxy.greeter import Door, Greeter
 from seawall.proxy.settings import ProxySettings
-from seawall.proxy.shared import Block
+from seawall.proxy.shared import COLUMNS, Block
 from seawall.proxy.sweep import Sweeper
 from seawall.proxy.worker import Worker
 
@@ -83,6 +83,7 @@ class WorkerProcess:
         await loop.run_in_executor(None, self.worker.derive_secrets)
         sweeper = loop.create_task(Sweeper(self.worker).run())
         watcher = loop.create_task(self._watch_parent())
+        self._row.write(**dict.fromkeys(COLUMNS, 0))
         self._row.write(pid=self.worker.pid)
         sys.stdout.buffer.write(READY_LINE)
         sys.stdout.buffer.flush()

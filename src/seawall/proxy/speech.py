@@ -23,7 +23,7 @@ from seawall.proxy.owed import Note
 from seawall.proxy.server import Server, Sink
 from seawall.proxy.statements import PREFIX, Statement, parse_message, parse_suspicion
 from seawall.wire.pgwire import framing
-from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
+from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, IN_COPY, LONG_BYTES, LONGEST
 from seawall.wire.pgwire.scan import (
     BOUND_NAME,
     DDL_DATABASE,
@@ -43,32 +43,7 @@ PREPARED_BYTES_MAX: Final = 64 * 1024 * 1024
 """Texts of the named statements of one client, together."""
 NAMES_BYTES: Final = 5 + 2 * 64
 """A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
-LONG_BYTES: Final = 0x3FFFFFFE
-SHORT_BYTES: Final = 10_000
-"""PostgreSQL's PQ_LARGE_MESSAGE_LIMIT and PQ_SMALL_MESSAGE_LIMIT: who says more is cut off."""
-
 DETACHED, WAITING, ATTACHED, CLOSED = 0, 1, 2, 3
-
-LONGEST: Final[dict[int, int]] = {
-    framing.QUERY: LONG_BYTES,
-    framing.PARSE: LONG_BYTES,
-    framing.BIND: LONG_BYTES,
-    framing.DESCRIBE: SHORT_BYTES,
-    framing.EXECUTE: SHORT_BYTES,
-    framing.CLOSE: SHORT_BYTES,
-    framing.SYNC: 4,
-    framing.FLUSH: 4,
-    framing.FUNCTION_CALL: LONG_BYTES,
-    framing.COPY_DATA: LONG_BYTES,
-    framing.COPY_DONE: 4,
-    framing.COPY_FAIL: SHORT_BYTES,
-}
-"""What is passed on to servers, and the greatest length of each. Whatever would make a server complain out of
-turn (a Flush with a body) or hang up on the next client must not reach one."""
-IN_COPY: Final = frozenset(
-    {framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL, framing.SYNC, framing.FLUSH}
-)
-"""What may be said to a server that reads copy data."""
 REPLIES: Final[dict[int, int]] = {
     framing.BIND: owed.BOUND,
     framing.DESCRIBE: owed.DESCRIBED,

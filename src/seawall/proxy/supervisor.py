@@ -191,6 +191,7 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=[*listening, control, self._block.descriptor],
+            start_new_session=True,  # Ctrl-C is for the supervisor, which drains
         )
         self._processes[number] = process
         data = pickle.dumps(given)

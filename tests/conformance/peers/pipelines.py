@@ -132,7 +132,12 @@ CASES: dict[str, list[Exchange]] = {
         (query("DEALLOCATE gone"), "C ZI"),
         (execute("gone") + SYNC, "E26000 ZI"),
         (parse("gone", "SELECT 1, 2") + execute("gone") + SYNC, "1 2 T D C ZI"),
-        (parse("", 'DEALLOCATE "gone"') + execute("") + SYNC, "1 2 n C ZI"),
+        (query('DEALLOCATE "gone"'), "C ZI"),
+        (execute("gone") + SYNC, "E26000 ZI"),
+    ],
+    "DEALLOCATE in the extended protocol": [
+        (parse("gone", "SELECT 1") + execute("gone") + SYNC, "1 2 T D C ZI"),
+        (parse("", "DEALLOCATE gone") + execute("") + SYNC, "1 2 n C ZI"),
         (execute("gone") + SYNC, "E26000 ZI"),
     ],
     "PREPARE and EXECUTE in SQL": [

@@ -62,6 +62,30 @@ IDLE: Final = ord("I")
 IN_TRANSACTION: Final = ord("T")
 IN_FAILED_TRANSACTION: Final = ord("E")
 
+LONG_BYTES: Final = 0x3FFFFFFE
+SHORT_BYTES: Final = 10_000
+"""PostgreSQL's PQ_LARGE_MESSAGE_LIMIT and PQ_SMALL_MESSAGE_LIMIT: who says more is cut off."""
+
+
+LONGEST: Final[dict[int, int]] = {
+    QUERY: LONG_BYTES,
+    PARSE: LONG_BYTES,
+    BIND: LONG_BYTES,
+    DESCRIBE: SHORT_BYTES,
+    EXECUTE: SHORT_BYTES,
+    CLOSE: SHORT_BYTES,
+    SYNC: 4,
+    FLUSH: 4,
+    FUNCTION_CALL: LONG_BYTES,
+    COPY_DATA: LONG_BYTES,
+    COPY_DONE: 4,
+    COPY_FAIL: SHORT_BYTES,
+}
+"""What is passed on to servers, and the greatest length of each. Whatever would make a server complain out of
+turn (a Flush with a body) or hang up on the next client must not reach one."""
+IN_COPY: Final = frozenset({COPY_DATA, COPY_DONE, COPY_FAIL, SYNC, FLUSH})
+"""What may be said to a server that reads copy data."""
+
 
 class MessageReader:
     """Cuts a byte stream into messages, whatever the chunks.
