@@ -54,6 +54,8 @@ def test_unsteady_tests_are_tolerated_up_to_a_number():
     direct = dict.fromkeys(names, PASSED)
     assert verdict(direct, {**direct, **dict.fromkeys(names[1:], UNSTEADY)})
     assert not verdict(direct, dict.fromkeys(names, UNSTEADY))
+    explained = [f"a::one[{number}]" for number in range(UNSTEADY_ALLOWED + 1)]
+    assert verdict(dict.fromkeys(explained, PASSED), dict.fromkeys(explained, UNSTEADY))
 
 
 def test_the_committed_reasons_can_be_read_and_name_real_suites():
