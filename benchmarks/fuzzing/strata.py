@@ -78,8 +78,8 @@ def comparable(said: bytes) -> bool:
 
     Not to one who sends a Query behind extended messages without a Sync (whether it is skipped or drops the
     unnamed statement is known too late), says anything but data after a COPY that was a Query, a Query behind
-    a COPY that was not, or drops all statements by the extended protocol and goes on. What others notice of
-    it is judged all the same.
+    a COPY that was not, or drops all statements by the extended protocol and goes on. The same goes for a
+    Query with something behind its text. What others notice of it is judged all the same.
     """
     unsynced = copying = False
     prepared_copy = b"\0copyin\0" in said.lower()
@@ -92,7 +92,10 @@ def comparable(said: bytes) -> bool:
         elif kind not in (b"d", b"H"):
             if copying or (kind == b"Q" and (unsynced or prepared_copy)):
                 return False
-            copying = kind == b"Q" and one[HEADER_BYTES:].lower() == b"copyin\0"
+            body = one[HEADER_BYTES:]
+            if kind == b"Q" and b"\0" in body[:-1]:
+                return False
+            copying = body.lower() == b"copyin\0" if kind == b"Q" else kind == b"E" and prepared_copy
             unsynced = kind != b"Q"
     return not FORGETS.search(said)
 

@@ -252,3 +252,14 @@ def test_names_behind_one_that_frees_all_wait_until_it_is_known_what_it_did(sql,
     world.say(0, use + messages.query(sql) + use + messages.query(sql) + use, chunk)
     assert [letter for letter, _ in world.heard(0)] == [*"12DCZ", *"CZ", *"12DCZ", *"CZ", *"12DCZ"]
     assert world.ends[0].server in world.pool.idle
+
+
+def test_who_waits_for_an_answer_that_is_skipped_goes_on():
+    """A Query behind a message that fails is skipped: who waits to know what it did would wait for ever."""
+    world = World(clients=1, servers=1)
+    world.say(0, messages.parse("a", "rows 1") + messages.sync())
+    failing = messages.describe_statement("none") + messages.query("deallocate all")
+    world.say(0, failing + messages.bind("", "a", []) + messages.sync())
+    assert [letter for letter, _ in world.heard(0)] == ["1", "Z", "E", "Z"]
+    world.say(0, messages.bind("", "a", []) + messages.execute() + messages.sync())
+    assert ("C", b"SELECT 1\0") in world.heard(0)

@@ -292,7 +292,7 @@ class Server:
             if self.tap is not None:
                 self.tap.heard(data)
             self.sink.deliver(data)
-        if self.stalled and (self.copying or (ready and SYNCED not in pending)):
+        if self.stalled and (self.copying or self.skipping or (ready and SYNCED not in pending)):
             self.stalled = False
             self.sink.resume()
         if ready and not pending and not self.unsynced:

@@ -411,9 +411,10 @@ class Speech(Sink):
 
     def _uncertain(self, server: Server, name: bytes) -> bool:
         """Whether what a name stands for hangs on an answer that isn't there yet."""
-        if server.suspect & RESET and not (server.unsynced and owed.SYNCED not in server.pending):
-            return bool(server.pending)  # it may be DEALLOCATE ALL
-        if owed.SYNCED not in server.pending or (not name and self._parsed_here):
+        pending = server.pending
+        if server.suspect & RESET and (owed.SIMPLE in pending or owed.SYNCED in pending):
+            return True  # it may be DEALLOCATE ALL
+        if owed.SYNCED not in pending or (not name and self._parsed_here):
             return False
         return any((note.owed in UNNAMED) is not bool(name) for note in server.notes)
 
