@@ -93,16 +93,21 @@ class ControlServer:
         """One connection: a line in, a line out."""
         try:
             line = await reader.readline()
-            with contextlib.suppress(ValueError):
-                writer.write(json.dumps(self.obey(json.loads(line))).encode() + b"\n")
-                await writer.drain()
-        except (OSError, asyncio.LimitOverrunError):
-            return
+            writer.write(json.dumps(self.obey(json.loads(line))).encode() + b"\n")
+            await writer.drain()
+        except (OSError, ValueError):
+            return  # the other side is gone, or it was no line of JSON, or a line that never ends
         finally:
             writer.close()
 
     def obey(self, order: Order) -> Order:
-        """Carry out one order."""
+        """Carry out one order; one that is none is answered as such."""
+        try:
+            return self._carry_out(order)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return {"error": "malformed order"}
+
+    def _carry_out(self, order: Order) -> Order:
         worker = self._worker
         if "show" in order and order["show"] in TABLES:
             return {"rows": TABLES[order["show"]](worker)}

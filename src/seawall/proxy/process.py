@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +45,7 @@ class Inheritance:
     control: int
     block: int
     directory: str
-    mock_key: bytes
+    mock_key: bytes = field(repr=False)
 
 
 class WorkerProcess:
@@ -123,15 +123,27 @@ class WorkerProcess:
 
 
 def inherit() -> Inheritance:
-    """Read what the supervisor passed on."""
-    length = int.from_bytes(os.read(sys.stdin.fileno(), LENGTH_BYTES), "big")
-    data = b""
-    while len(data) < length:
-        data += os.read(sys.stdin.fileno(), length - len(data))
-    given = pickle.loads(data)  # noqa: S301 -- from our own parent, through an anonymous pipe
+    """Read what the supervisor passed on.
+
+    Raises:
+        EOFError: the supervisor was gone before it had passed on everything.
+        TypeError: it passed on something else.
+    """
+    length = int.from_bytes(_read(LENGTH_BYTES), "big")
+    given = pickle.loads(_read(length))  # noqa: S301 -- from our own parent, through an anonymous pipe
     if not isinstance(given, Inheritance):
         raise TypeError(f"inherited {type(given).__name__}; the supervisor passes an Inheritance")
     return given
+
+
+def _read(size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = os.read(sys.stdin.fileno(), size - len(data))
+        if not part:
+            raise EOFError("the supervisor ended before this worker had what it needs")
+        data += part
+    return data
 
 
 async def serve(given: Inheritance) -> None:
