@@ -345,6 +345,8 @@ class Worker:
         server.parameters = reported_of(welcome.parameters)
         welcome.transport.set_protocol(server)
         pool.opened(server)
+        if welcome.rest:
+            server.data_received(welcome.rest)
         self.want(pool)
 
     def _not_opened(self, pool: Pool, backend: Backend, sqlstate: str, message: str, *, final: bool) -> None:
