@@ -5,6 +5,7 @@ Delta debugging (Zeller and Hildebrandt, 2002) in its plainest form: take out ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,8 +15,8 @@ from benchmarks.fuzzing.strata import Input, Play, Wrong, new_world
 
 TRIALS_LIMIT = 2_000
 """Plays of one minimisation."""
-SAME_CHARACTERS = 24
-"""Verdicts that begin alike are taken for the same."""
+DETAILS = re.compile(r"[\[('\d].*", re.DOTALL)
+"""What does not make a verdict another one."""
 
 Part = TypeVar("Part")
 
@@ -53,13 +54,13 @@ def smaller(parts: Sequence[Part], fails: Callable[[Sequence[Part]], bool]) -> S
 
 def minimised(given: Input) -> Input:
     """Return a small input that fails as this one does; itself if it doesn't fail alone."""
-    wanted = verdict([given])[:SAME_CHARACTERS]
+    wanted = DETAILS.sub("", verdict([given]))
     trials = 0
 
     def fails(one: Input) -> bool:
         nonlocal trials
         trials += 1
-        return trials <= TRIALS_LIMIT and verdict([one])[:SAME_CHARACTERS] == wanted
+        return trials <= TRIALS_LIMIT and DETAILS.sub("", verdict([one])) == wanted
 
     if not wanted:
         return given
@@ -68,8 +69,7 @@ def minimised(given: Input) -> Input:
     )
     for place, (what, data) in enumerate(found.steps):
         if what.startswith("say"):  # the bytes of others are a seed
-            trial = partial(_with_bytes, found, place)
-            found = trial(smaller(list(data), lambda fewer, trial=trial: fails(trial(fewer))))
+            found = _with_bytes(found, place, smaller(list(data), partial(_fails_with, fails, found, place)))
     return found
 
 
@@ -77,3 +77,7 @@ def _with_bytes(given: Input, place: int, data: Sequence[int]) -> Input:
     steps = list(given.steps)
     steps[place] = (steps[place][0], bytes(data))
     return replace(given, steps=tuple(steps))
+
+
+def _fails_with(fails: Callable[[Input], bool], given: Input, place: int, data: Sequence[int]) -> bool:
+    return fails(_with_bytes(given, place, data))

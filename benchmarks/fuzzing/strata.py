@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from benchmarks.fuzzing import streams
 from benchmarks.fuzzing.world import CHUNK_LIMIT, PASSWORD, Model, Wire, World
+from seawall.proxy.admin import Console
 from seawall.proxy.client import HELD_LIMIT, Client
 from seawall.proxy.server import CARRY_LIMIT as SERVER_CARRY_LIMIT
 from seawall.proxy.settings import AuthMethod, PoolMode
@@ -33,6 +34,8 @@ from seawall.wire.pgwire.messages import ProtocolViolation
 from tests.proxy.model import summary
 
 MESSAGE_LIMIT = 1 << 24
+NONSENSE = b"\xff" * 70_000
+"""Longer than what may be said before the login: whatever was begun, this ends it."""
 PROBE = messages.query("rows 2")
 PROBE_ANSWER = Model().feed(PROBE)
 FORGETS = re.compile(rb"\0(?:discard|deallocate) all\0", re.IGNORECASE)
@@ -234,8 +237,8 @@ class Play:
                 self._step(what, data)
             world.pump()
             outcome = self._judge()
-            for wire in self.wires.values():
-                wire.end()
+            for end in self.wires.values():
+                end.end()
             self._part()
             world.pump()
         except (Wrong, KeyboardInterrupt):
@@ -353,12 +356,24 @@ class Play:
         if who in self.left:
             return "left"
         told = self._told(stripped)
-        inside = isinstance(wire.protocol, Client)
+        inside = isinstance(wire.protocol, Client | Console)
+        if not wire.closing and not inside:
+            return self._poked(wire)
         if wire.closing:
             return told or ("served, closed" if inside else "closed")
         if told:
             raise Wrong(f"told {told!r} and not closed")
-        return "served" if inside else "still logging in"
+        return "served"
+
+    def _poked(self, wire: Wire) -> str:
+        """Somebody who has not finished logging in: nonsense has to end that."""
+        wire.hear(NONSENSE)
+        self.world.pump()
+        if not wire.closing:
+            raise Wrong("nonsense is taken for a login")
+        if wire.late or not self._told(bytes(wire.written).lstrip(b"N")):
+            raise Wrong("nonsense is not told to be nonsense")
+        return "still logging in"
 
     def _told(self, written: bytes) -> str:
         """The SQLSTATE of the FATAL error a stream ends with, if it does."""

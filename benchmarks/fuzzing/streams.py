@@ -332,7 +332,7 @@ def startup(rng: random.Random) -> bytes:
             wanted["application_name"] = rng.choice(("x", "y", "é"))
         return messages.startup_message(wanted, minor=rng.choice((0, 0, 2, 9999)))
     code = rng.choice(CODES) if rng.random() < 0.4 else CODES[0]
-    parts = []
+    parts: list[bytes] = []
     for _ in range(rng.randrange(0, 4)):
         parts += (rng.choice(WORDS) + b"\0", rng.choice(VALUES) + b"\0")
     body = code.to_bytes(4, "big") + b"".join(parts) + rng.choice((b"\0", b"\0", b"", b"x", b"\0\0"))

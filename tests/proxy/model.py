@@ -14,24 +14,24 @@ LIMIT = 1 << 20
 class ModelServer:
     """Bytes in, bytes out."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.reader = MessageReader(LIMIT)
-        self.statements = {}
-        self.portals = {}
+        self.statements: dict[bytes, str] = {}
+        self.portals: dict[bytes, str] = {}
         self.status = b"I"
         self.skipping = False
-        self.copying = None  # None, "simple" or "extended"
-        self.seen = []
+        self.copying: str | None = None  # None, "simple" or "extended"
+        self.seen: list[tuple[str, bytes]] = []
         self.closed = False
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> bytes:
         out = b""
         for kind, body in self.reader.feed(data):
             self.seen.append((chr(kind), body))
             out += self.take(chr(kind), body)
         return out
 
-    def take(self, kind, body):
+    def take(self, kind: str, body: bytes) -> bytes:
         if self.copying is not None:
             return self.copy(kind)
         if self.skipping and kind not in "SX":
@@ -40,7 +40,7 @@ class ModelServer:
             return b""
         return getattr(self, f"on_{kind}")(body)
 
-    def copy(self, kind):
+    def copy(self, kind: str) -> bytes:
         if kind in "dHS":
             return b""
         mode, self.copying = self.copying, None
@@ -53,17 +53,17 @@ class ModelServer:
             out += self.ready() if kind == "c" else b""
         return out
 
-    def ready(self):
+    def ready(self) -> bytes:
         return messages.ready_for_query(self.status)
 
-    def error(self, sqlstate, *, simple):
+    def error(self, sqlstate: str, *, simple: bool) -> bytes:
         if self.status == b"T":
             self.status = b"E"
         self.skipping = not simple
         out = messages.error_response(sqlstate, f"model {sqlstate}")
         return out + self.ready() if simple else out
 
-    def run(self, sql, *, simple):
+    def run(self, sql: str, *, simple: bool) -> tuple[bytes | None, str]:
         word, _, rest = sql.partition(" ")
         if self.status == b"E" and word not in ("commit", "rollback"):
             return None, "25P02"
@@ -86,7 +86,7 @@ class ModelServer:
             return b"G\0\0\0\7\0\0\0", ""
         return None, "22012"
 
-    def on_Q(self, body):
+    def on_Q(self, body: bytes) -> bytes:
         self.statements.pop(b"", None)
         if self.status == b"I":
             self.portals.clear()
@@ -98,7 +98,7 @@ class ModelServer:
             return self.error(sqlstate, simple=True)
         return out if self.copying else out + self.ready()
 
-    def on_P(self, body):
+    def on_P(self, body: bytes) -> bytes:
         name, offset = messages.cstring(body, 0)
         sql, _ = messages.cstring(body, offset)
         if not name:
@@ -112,7 +112,7 @@ class ModelServer:
         self.statements[name] = sql.decode()
         return messages.PARSE_COMPLETE
 
-    def on_B(self, body):
+    def on_B(self, body: bytes) -> bytes:
         portal, offset = messages.cstring(body, 0)
         name, _ = messages.cstring(body, offset)
         if name not in self.statements:
@@ -122,7 +122,7 @@ class ModelServer:
         self.portals[portal] = self.statements[name]
         return messages.BIND_COMPLETE
 
-    def on_D(self, body):
+    def on_D(self, body: bytes) -> bytes:
         name, _ = messages.cstring(body, 1)
         known = self.statements if body[:1] == b"S" else self.portals
         if name not in known:
@@ -132,7 +132,7 @@ class ModelServer:
         head = messages.row_description([("a", 25)]) if known[name].startswith("rows") else messages.NO_DATA
         return (b"t\0\0\0\6\0\0" if body[:1] == b"S" else b"") + head
 
-    def on_E(self, body):
+    def on_E(self, body: bytes) -> bytes:
         name, _ = messages.cstring(body, 0)
         if name not in self.portals:
             return self.error("34000", simple=False)
@@ -141,26 +141,26 @@ class ModelServer:
             self.portals[name] = "fail"  # a portal runs to its end once
         return self.error(sqlstate, simple=False) if sqlstate else out
 
-    def on_C(self, body):
+    def on_C(self, body: bytes) -> bytes:
         name, _ = messages.cstring(body, 1)
         (self.statements if body[:1] == b"S" else self.portals).pop(name, None)
         return messages.CLOSE_COMPLETE
 
-    def on_H(self, body):
+    def on_H(self, body: bytes) -> bytes:
         return b""
 
-    def on_S(self, body):
+    def on_S(self, body: bytes) -> bytes:
         self.skipping = False
         if self.status == b"I":
             self.portals.clear()
         return self.ready()
 
-    def on_X(self, body):
+    def on_X(self, body: bytes) -> bytes:
         self.closed = True
         return b""
 
 
-def summary(data):
+def summary(data: bytes) -> list[tuple[str, object]]:
     """What a client sees, less what may differ: kinds, tags, SQLSTATEs, statuses."""
     found = []
     for kind, body in MessageReader(LIMIT).feed(data):
