@@ -1,4 +1,4 @@
-"""Making an input that fails small: fewer steps, then fewer bytes, as long as it fails in the same way.
+"""Making an input that fails small: fewer steps, messages and bytes, as long as it fails in the same way.
 
 Delta debugging (Zeller and Hildebrandt, 2002) in its plainest form: take out ever smaller parts.
 """
@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from benchmarks.fuzzing.strata import Input, Play, Wrong, new_world
+from benchmarks.fuzzing.streams import cut
 
 TRIALS_LIMIT = 2_000
 """Plays of one minimisation."""
@@ -69,7 +70,9 @@ def minimised(given: Input) -> Input:
     )
     for place, (what, data) in enumerate(found.steps):
         if what.startswith("say"):  # the bytes of others are a seed
-            found = _with_bytes(found, place, smaller(list(data), partial(_fails_with, fails, found, place)))
+            broken = partial(_fails_with, fails, found, place)
+            kept = smaller(cut(data), lambda fewer, broken=broken: broken(b"".join(fewer)))  # type: ignore[misc]
+            found = _with_bytes(found, place, smaller(list(b"".join(kept)), broken))
     return found
 
 
