@@ -452,6 +452,7 @@ def body(run: Run) -> None:
 
 def main() -> int:
     """Run the benchmark as a command."""
+    processes.clean_up_when_told()
     return harness.main("proxy", __doc__.split("\n")[0], body, extend=options)
 
 

@@ -202,6 +202,7 @@ def one(name: str, suite: Suite, mode: str, told: argparse.Namespace) -> bool:
 
 def main() -> int:
     """Run the command."""
+    processes.clean_up_when_told()
     parser = options()
     told = parser.parse_args()
     known = catalogue(told.psycopg_source)
