@@ -8,6 +8,7 @@ draws inputs, plays them and judges what came of them, ``minimise`` makes an inp
 
 from pathlib import Path
 
+import seawall
 from benchmarks.harness import ROOT, source_hash
 
 _HERE = Path(__file__).parent
@@ -15,5 +16,6 @@ _HERE = Path(__file__).parent
 GENERATOR = source_hash(_HERE, ROOT / "tests" / "proxy" / "model.py")
 """Hash of everything that shapes the inputs and their verdicts."""
 
-SUBJECT = source_hash(ROOT / "src" / "seawall" / "proxy", ROOT / "src" / "seawall" / "wire")
+PACKAGE = Path(seawall.__file__).parent
+SUBJECT = source_hash(PACKAGE / "proxy", PACKAGE / "wire")
 """Hash of what is fuzzed."""

@@ -8,6 +8,8 @@ from seawall.proxy.server import Server
 from seawall.wire.pgwire import messages
 from tests.proxy.test_server import Listener, Wire
 
+pytestmark = pytest.mark.interpreted  # a compiled Sink has no interpreted subclasses
+
 READY = messages.ready_for_query(b"I")
 
 

@@ -9,6 +9,8 @@ from seawall.proxy.statements import StatementCache
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER
 
+pytestmark = pytest.mark.interpreted  # a compiled Sink has no interpreted subclasses
+
 
 class Listener(Sink):
     """A sink that remembers."""

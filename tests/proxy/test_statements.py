@@ -48,6 +48,7 @@ def test_the_one_unused_for_longest_goes_first_and_goes_on_working():
     assert two.parse == parse_message(two.name, b"2")
 
 
+@pytest.mark.interpreted
 def test_texts_are_bounded_together(monkeypatch):
     monkeypatch.setattr(module, "CACHE_BYTES", 100)
     cache = StatementCache()
