@@ -37,6 +37,24 @@ class AuthMethod(Enum):
     TRUST = "trust"
 
 
+class Authority(Enum):
+    """Who makes a server the primary."""
+
+    EXTERNAL = "external"
+    """Somebody else (Patroni, a cloud, a person); the proxy observes."""
+    SELF = "self"
+    """The proxy, when the primary is gone."""
+
+
+class ReplayMode(Enum):
+    """What becomes of open transactions whose server is lost."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    """They are recorded and it is told what would have been replayed; clients get 40001."""
+    ON = "on"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listen:
     """One address: host and port, or the directory of a unix socket (``port`` then names its file)."""
@@ -79,6 +97,7 @@ class User:
     pool_mode: PoolMode | None = None
     pool_size: int | None = None
     max_client_connections: int = 0
+    replay: ReplayMode | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +114,8 @@ class Database:
     pool_size: int | None = None
     max_connections: int = 0
     """Server connections over all users of this database."""
+    replay: ReplayMode | None = None
+    """Above the user's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +189,65 @@ class Auth:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Failover:
+    """Following the primary, and making one."""
+
+    enabled: bool = True
+    """Watch the servers' roles; without it connections go by the configuration alone."""
+    authority: Authority = Authority.EXTERNAL
+    topology: str = "auto"
+    """``single-primary``, ``multi-primary``, or ``auto``: as the first look at all servers shows."""
+    user: str = ""
+    """Whom the watch logs in as; empty: ``postgres``."""
+    secret: str = field(default="", repr=False)
+    database: str = "postgres"
+    probe_interval_s: float = 0.1
+    probe_timeout_s: float = 0.15
+    """Three probes in a row without an answer by then mean that a server doesn't answer."""
+    down_after_s: float = 0.5
+    """A primary that can't be reached for so long is replaced (``Authority.SELF``)."""
+    hold_requests: int = 1000
+    """Clients per worker that may wait while there is no primary; more are told 57P03."""
+    patroni: tuple[str, ...] = ()
+    """Base URLs of Patroni's REST API; the leader it names is the only one that is written to."""
+    sole_proxy: bool = False
+    """No other proxy and nobody else writes to the servers or promotes one."""
+    witnesses: tuple[str, ...] = ()
+    """``host:port`` of other proxies whose consoles are asked whether they reach the primary."""
+    fence_command: tuple[str, ...] = ()
+    promote_command: tuple[str, ...] = ()
+    """Empty: ``pg_promote()``."""
+    repoint_command: tuple[str, ...] = ()
+    rejoin_command: tuple[str, ...] = ()
+    switchover_timeout_s: float = 10.0
+    replay_window_s: float = 2.0
+    """Replays have a new primary to themselves for at most so long."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """What is done for clients whose server is lost under them."""
+
+    mode: ReplayMode = ReplayMode.OFF
+    """Of open transactions."""
+    retry_reads: bool = True
+    """Say a statement again that provably changes nothing and of which nothing was delivered."""
+    resolve_commits: bool | None = None
+    """Find out what became of a COMMIT in flight; ``None``: where transactions are replayed."""
+    pin_sequences: bool = False
+    """Have a replayed statement draw the sequence values again that its client has seen."""
+    statements_max: int = 1000
+    journal_bytes: int = 4 * 1024 * 1024
+    """Of what was said in one transaction; a longer one is not replayed."""
+    age_s: float = 30.0
+    """A transaction that has been open for longer is not replayed."""
+    require_sync: bool = False
+    """Replay only where a synchronous standby is confirmed."""
+    allow_foreign: bool = False
+    """Replay also in databases with foreign tables or functions in untrusted languages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProxySettings:
     """Everything the data plane needs to run."""
 
@@ -180,6 +260,8 @@ class ProxySettings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: PreAuthentication = field(default_factory=PreAuthentication)
     auth: Auth = field(default_factory=Auth)
+    failover: Failover = field(default_factory=Failover)
+    replay: Replay = field(default_factory=Replay)
     admin_database: str = "seawall"
     runtime_directory: str = ""
     """For the workers' control sockets; empty: a private temporary directory."""

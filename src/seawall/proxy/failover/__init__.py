@@ -1,0 +1,1 @@
+"""Following the primary, and making one: the supervisor's side of failing over."""
