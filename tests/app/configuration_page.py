@@ -4,6 +4,7 @@
 above the first table is written by hand and kept.
 """
 
+import inspect
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -61,7 +62,7 @@ def _header(entry: Entry) -> str:
 
 
 def _prose(text: str) -> str:
-    return text.replace("``", "`")
+    return inspect.cleandoc(text).replace("``", "`")
 
 
 def main(arguments: list[str]) -> Iterator[str]:

@@ -19,6 +19,12 @@ PERCENT_BELOW_99 = (["5.0", "99", '"5%"', "0.1"], ["0", "99.5", "-1", '"5"', '"1
 PERCENT = (["0.1", "80", "100", '"80%"'], ["0", "100.1", '"80"', '"101%"', "[]"])
 POOL_MODE = (['"session"', '"transaction"', '"statement"'], ['"Session"', '"sesion"', "1"])
 FAILURES = (["1", "10000"], ["0", "10001", "1.5", '"3"'])
+REPLAY = (['"off"', '"shadow"', '"on"'], ['"On"', '"yes"', "true"])
+COMMAND = (
+    ["[]", '["/bin/true"]', '["fence", "{host}", "", "--", "{host}"]', str(["x"] * 100)],
+    ['"fence"', '[""]', '[" "]', "[1]", '["a", 1]', '["a\\u0000"]', str(["x"] * 101), str(["x" * 10_001])],
+)
+PROBE = (['"10ms"', '"1m"', "0.1"], ['"9ms"', '"61s"', "0", '"1"', "true"])
 PORT = (["1", "65535"], ["0", "65536", "5432.0", '"5432"', "true"])
 
 RANGES: dict[str, tuple[list[str], list[str]]] = {
@@ -44,6 +50,7 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
     "auth.users.pool_mode": POOL_MODE,
     "auth.users.pool_size": COUNT_FROM_1,
     "auth.users.max_client_connections": COUNT,
+    "auth.users.replay": REPLAY,
     "databases.name": NAME,
     "databases.server_name": NAME,
     "databases.server_user": NAME,
@@ -52,6 +59,7 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
     "databases.pool_mode": POOL_MODE,
     "databases.pool_size": COUNT_FROM_1,
     "databases.max_connections": COUNT,
+    "databases.replay": REPLAY,
     "pool.mode": POOL_MODE,
     "pool.size": COUNT_FROM_1,
     "pool.min_size": (["0", "20"], ["-1", "1000001", "1.0"]),
@@ -101,6 +109,45 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
     "backends.instances.max_connections": COUNT,
     "backends.instances.circuit_breaker_latency_threshold_p95_ms": MILLISECONDS,
     "backends.instances.circuit_breaker_failure_threshold": PERCENT_BELOW_99,
+    "failover.enabled": TRUTH,
+    "failover.authority": (['"external"', '"self"'], ['"Self"', '"patroni"', "true"]),
+    "failover.topology": (['"auto"', '"single-primary"', '"multi-primary"'], ['"single"', "2"]),
+    "failover.user": NAME,
+    "failover.password": SECRET,
+    "failover.password_file": PATH,
+    "failover.database": NAME,
+    "failover.probe_interval": PROBE,
+    "failover.probe_timeout": PROBE,
+    "failover.down_after": (['"50ms"', '"1d"'], ['"49ms"', '"25h"', "0", '"1"']),
+    "failover.hold_requests": COUNT,
+    "failover.patroni": (
+        ["[]", '["http://db1:8008", "https://10.0.0.1/patroni/"]', '["http://[::1]:8008"]'],
+        [
+            *('"http://db1:8008"', '["db1:8008"]', '["ftp://db1"]', '["http://"]', '["http://a:0"]', "[1]"),
+            *('["http://a:70000"]', '["http://u:p@a"]', '["http://a/?x"]', '["http://a b"]', '["http://-a"]'),
+            *('["http://a#x"]', '["http://a/ b"]', f'["http://a/{"x" * 2000}"]'),
+        ],
+    ),
+    "failover.sole_proxy": TRUTH,
+    "failover.witnesses": (
+        ["[]", '["proxy2:6432", "10.0.0.2:1", "[::1]:6432"]'],
+        ['"proxy2:6432"', '["proxy2"]', '["proxy2:0"]', '["::1:5"]', "[1]"],
+    ),
+    "failover.fence_command": COMMAND,
+    "failover.promote_command": COMMAND,
+    "failover.repoint_command": COMMAND,
+    "failover.rejoin_command": COMMAND,
+    "failover.switchover_timeout": (['"100ms"', '"1h"'], ['"99ms"', '"61m"', "0", '"1"']),
+    "failover.replay_window": (["0", '"1m"'], ["-1", '"61s"', '"1"']),
+    "replay.mode": REPLAY,
+    "replay.retry_reads": TRUTH,
+    "replay.resolve_commits": TRUTH,
+    "replay.pin_sequences": TRUTH,
+    "replay.statements_max": COUNT_FROM_1,
+    "replay.journal_bytes": (["1024", "1073741824"], ["1023", "1073741825", '"4MB"', "4096.0"]),
+    "replay.age": (['"100ms"', '"1d"'], ['"99ms"', '"25h"', "0", '"1"']),
+    "replay.require_sync": TRUTH,
+    "replay.allow_foreign": TRUTH,
     "circuit_breaker.enabled": TRUTH,
     "circuit_breaker.mode": (['"adaptive"', '"static"', '"predictive"'], ['"adaptve"', "1"]),
     "circuit_breaker.failure_threshold_percentage": PERCENT_BELOW_99,

@@ -9,10 +9,12 @@ from seawall.kernel.errors import PolicyError
 from seawall.proxy.settings import (
     AuthMethod,
     Backend,
+    Failover,
     Listen,
     Pooling,
     PreAuthentication,
     ProxySettings,
+    Replay,
     Timeouts,
     User,
 )
@@ -34,6 +36,8 @@ def test_a_minimal_file_gives_the_data_planes_own_defaults() -> None:
     assert settings.limits == PreAuthentication()
     assert settings.auth.method is plain.auth.method
     assert settings.auth.users == {"bob": User(name="bob", secret="hunter2")}
+    assert settings.failover == Failover()
+    assert settings.replay == Replay()
     assert settings.admin_database == plain.admin_database
     assert settings.runtime_directory == ""
 
@@ -213,6 +217,8 @@ def test_the_list_of_mistakes_has_an_end() -> None:
         '[[databases]]\nname = "a"\nserver_password = "hunter3"',
         '[auth.users]\nname = "hunter3"',
         '[alerts]\npagerduty_integration_key = "hunter3 "',
+        '[failover]\npassword = "hunter3"\npassword_file = "x"',
+        '[failover]\npatroni = ["http://postgres:hunter3\\u0000@db1"]\npassword = "hunter3"\nx = 1',
         '[[auth.users]]\nname = "bob"\npassword = "hunter3\\u0000"',
     ],
 )
@@ -231,13 +237,16 @@ def test_settings_hide_secrets_and_travel_to_the_workers() -> None:
 def test_secrets_come_from_files_beside_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "bob").write_text("hunter3\n")
     (tmp_path / "server").write_text("hunter4")
+    (tmp_path / "watch").write_text("hunter5")
     file = tmp_path / "seawall.toml"
     file.write_text(
         BACKEND
         + '[[auth.users]]\nname = "bob"\npassword_file = "bob"\nserver_password_file = "server"\n'
         + f'[[databases]]\nname = "a"\nserver_user = "u"\nserver_password_file = "{tmp_path}/server"\n'
+        + '[failover]\nuser = "seawall"\npassword_file = "watch"\n'
     )
     settings = config.load(file, {}).settings
+    assert settings.failover == Failover(user="seawall", secret="hunter5")
     assert settings.auth.users["bob"] == User(name="bob", secret="hunter3", server_secret="hunter4")
     assert settings.databases["a"].server_secret == "hunter4"
 

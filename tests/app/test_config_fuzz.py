@@ -18,6 +18,8 @@ CONTRADICTING = {
     *("proxy.unix_directory", "auth.admin_users", "auth.stats_users", "pool.min_size"),
     *("limits.connections_per_address", "health_checks.timeout"),
     *("circuit_breaker.latency_threshold_p99_ms", "circuit_breaker.metrics_bucket_size"),
+    *("failover.authority", "failover.patroni", "failover.topology", "failover.down_after"),
+    *("failover.password", "failover.password_file", "replay.pin_sequences"),
 }
 """Keys of plain tables that are compared with others."""
 ENV = {"SET": "5", "EMPTY": "", "SECRET": SECRET}

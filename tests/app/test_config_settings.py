@@ -2,12 +2,16 @@
 
 from seawall.proxy.settings import (
     AuthMethod,
+    Authority,
     Backend,
     Database,
+    Failover,
     Listen,
     Pooling,
     PoolMode,
     PreAuthentication,
+    Replay,
+    ReplayMode,
     Role,
     Timeouts,
     User,
@@ -52,6 +56,7 @@ def test_who_may_come_in() -> None:
         pool_mode = "session"
         pool_size = 4
         max_client_connections = 9
+        replay = "shadow"
         """).settings.auth
     assert auth.method is AuthMethod.MD5
     assert (auth.admin_users, auth.stats_users) == ({"root", "bob"}, {"bob"})
@@ -63,6 +68,7 @@ def test_who_may_come_in() -> None:
         pool_mode=PoolMode.SESSION,
         pool_size=4,
         max_client_connections=9,
+        replay=ReplayMode.SHADOW,
     )
 
 
@@ -76,6 +82,7 @@ def test_databases() -> None:
         pool_mode = "statement"
         pool_size = 7
         max_connections = 70
+        replay = "off"
         """).settings.databases == {
         "shop": Database(
             name="shop",
@@ -85,6 +92,7 @@ def test_databases() -> None:
             pool_mode=PoolMode.STATEMENT,
             pool_size=7,
             max_connections=70,
+            replay=ReplayMode.OFF,
         )
     }
 
@@ -186,4 +194,91 @@ def test_servers() -> None:
         allowed_query_types=("SELECT",),
         max_connections=33,
         extra={"circuit_breaker_failure_threshold": 3.0},
+    )
+
+
+def test_who_follows_and_who_promotes() -> None:
+    loaded = load("""
+        [failover]
+        enabled = true
+        authority = "self"
+        topology = "single-primary"
+        user = "seawall"
+        password = "d"
+        database = "app"
+        probe_interval = "200ms"
+        probe_timeout = "300ms"
+        down_after = "2s"
+        hold_requests = 7
+        sole_proxy = true
+        fence_command = ["fence", "{node}", "{node}"]
+        promote_command = ["promote", "{host}:{port}"]
+        repoint_command = ["repoint", "{node}", "{primary}"]
+        rejoin_command = ["rejoin"]
+        switchover_timeout = "20s"
+        replay_window = "3s"
+        [[backends.instances]]
+        name = "two"
+        host = "db2.internal"
+        """)
+    assert loaded.warnings == loaded.notices == ()
+    assert loaded.settings.failover == Failover(
+        enabled=True,
+        authority=Authority.SELF,
+        topology="single-primary",
+        user="seawall",
+        secret="d",
+        database="app",
+        probe_interval_s=0.2,
+        probe_timeout_s=0.3,
+        down_after_s=2.0,
+        hold_requests=7,
+        sole_proxy=True,
+        fence_command=("fence", "{node}", "{node}"),
+        promote_command=("promote", "{host}:{port}"),
+        repoint_command=("repoint", "{node}", "{primary}"),
+        rejoin_command=("rejoin",),
+        switchover_timeout_s=20.0,
+        replay_window_s=3.0,
+    )
+
+
+def test_whom_to_follow() -> None:
+    assert load("""
+        [failover]
+        patroni = ["http://db1:8008/", "http://db2:8008"]
+        """).settings.failover == Failover(patroni=("http://db1:8008", "http://db2:8008"))
+    assert load("""
+        [failover]
+        enabled = false
+        witnesses = ["proxy2:6432", "[::1]:6432"]
+        """).settings.failover == Failover(enabled=False, witnesses=("proxy2:6432", "[::1]:6432"))
+
+
+def test_what_is_said_again() -> None:
+    assert load("""
+        [failover]
+        authority = "self"
+        sole_proxy = true
+        fence_command = ["x"]
+        [replay]
+        mode = "on"
+        retry_reads = false
+        resolve_commits = false
+        pin_sequences = true
+        statements_max = 5
+        journal_bytes = 6000
+        age = "7s"
+        require_sync = true
+        allow_foreign = true
+        """).settings.replay == Replay(
+        mode=ReplayMode.ON,
+        retry_reads=False,
+        resolve_commits=False,
+        pin_sequences=True,
+        statements_max=5,
+        journal_bytes=6000,
+        age_s=7.0,
+        require_sync=True,
+        allow_foreign=True,
     )

@@ -6,6 +6,8 @@ from tests.app.minimal import BACKEND, USER, load, problem, refusal
 
 MD5 = "md5" + "0" * 32
 SCRAM = scram_secret("hunter2", b"s" * 16)
+SELF = '[failover]\nauthority = "self"\nsole_proxy = true\nfence_command = ["fence", "{host}"]\n'
+TWO = '[[backends.instances]]\nname = "two"\nhost = "db2.internal"\n'
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,20 @@ SCRAM = scram_secret("hunter2", b"s" * 16)
             "remove one",
         ),
         ('[[backends.instances]]\nname = "one"\nhost = "x"', "backends.instances[one].name", "rename"),
+        ('[failover]\nauthority = "self"', "failover.authority", "sole_proxy = true"),
+        (f'{SELF}patroni = ["http://a:1"]', "failover.patroni", "two would promote"),
+        (f'{SELF}topology = "multi-primary"', "failover.topology", "none is promoted"),
+        (f"{SELF}probe_timeout = 1\ndown_after = 2", "failover.down_after", "which is 3s"),
+        (f"{SELF}enabled = false", "failover.authority", "enabled = true"),
+        ('[failover]\nenabled = false\npatroni = ["http://a:1"]', "failover.patroni", "leave it out"),
+        ('[failover]\npassword = "x"\npassword_file = "y"', "failover.password", "remove one"),
+        ("[replay]\npin_sequences = true", "replay.pin_sequences", "failover.sole_proxy is true"),
+        (
+            '[failover]\nauthority = "self"\nwitnesses = ["a:1"]\n[replay]\npin_sequences = true',
+            "replay.pin_sequences",
+            "same values",
+        ),
+        ("[failover]\nsole_proxy = true\n[replay]\npin_sequences = true", "replay.pin_sequences", "self"),
     ],
 )
 def test_what_does_not_go_together_is_told(text: str, key: str, hint: str, tmp_path) -> None:
@@ -88,6 +104,13 @@ def test_what_does_not_go_together_is_told(text: str, key: str, hint: str, tmp_p
         '[[databases]]\nname = "a"\nserver_user = "u"',
         "[circuit_breaker]\nlatency_threshold_p99_ms = 500",
         "[health_checks]\ntimeout = '1s'",
+        f"{SELF}probe_timeout = 1\ndown_after = 3\n{TWO}",
+        f"{SELF}\n{TWO}[replay]\npin_sequences = true\nmode = 'on'",
+        f'[failover]\nauthority = "self"\nwitnesses = ["a:1"]\nfence_command = ["x"]\n{TWO}',
+        "[failover]\nprobe_timeout = 1",
+        '[failover]\npatroni = ["http://a:1"]\ntopology = "multi-primary"',
+        "[failover]\nenabled = false\n[replay]\nmode = 'shadow'",
+        "[replay]\nmode = 'on'",
     ],
 )
 def test_what_goes_together_is_not(text: str) -> None:
@@ -115,3 +138,33 @@ def test_addresses_that_let_nobody_in_are_a_warning() -> None:
     text = BACKEND + '[proxy]\nlisten_address = ["0.0.0.0:5432", "127.0.0.1:1"]'
     (warning,) = config.loads(text, {}, trust_loopback=True).warnings
     assert warning == "nobody but this machine is let in at 0.0.0.0:5432: there are no [[auth.users]]"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (f'[failover]\nauthority = "self"\nsole_proxy = true\n{TWO}', "failover.fence_command is not set"),
+        (SELF, "there is one server"),
+        (f'{SELF}witnesses = ["a:1"]\n{TWO}', "failover.witnesses names some"),
+        ('[failover]\nrejoin_command = ["x"]', "failover.rejoin_command is not run"),
+        (
+            f'{SELF}promote_command = ["x", "{{nodes}}"]\n{TWO}',
+            "{nodes} is passed on as it is; {node}, {host}",
+        ),
+        ("[failover]\nenabled = false\n[replay]\nmode = 'on'", "ends in 08007"),
+        ("[failover]\nenabled = false\n[replay]\nresolve_commits = true", "ends in 08007"),
+        ("[failover]\nenabled = false\n[[databases]]\nname = 'a'\nreplay = 'on'", "ends in 08007"),
+        (
+            "[failover]\nenabled = false\n[[auth.users]]\nname = 'a'\npassword = 'b'\nreplay = 'on'",
+            "ends in 08007",
+        ),
+    ],
+)
+def test_what_may_not_be_meant_is_a_warning(text: str, hint: str) -> None:
+    (warning,) = load(text).warnings
+    assert hint in warning
+
+
+def test_a_section_with_a_mistake_does_not_forbid_pinning() -> None:
+    said = problem("[failover]\nauthority = 'selv'\n[replay]\npin_sequences = true")
+    assert said.startswith("failover.authority = 'selv'")

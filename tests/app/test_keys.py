@@ -23,6 +23,8 @@ from seawall.app.secrets import Secret
         (keys.truth(""), FromEnvironment("true"), True),
         (keys.truth(""), FromEnvironment("false"), False),
         (keys.secret(""), "hunter2", Secret("hunter2")),
+        (keys.command("", example=""), ["a", "", "a"], ("a", "", "a")),
+        (keys.command("", example=""), [], ()),
     ],
 )
 def test_values_are_read_in_their_unit(key: keys.Key, value: object, read: object) -> None:
@@ -46,6 +48,11 @@ def test_values_are_read_in_their_unit(key: keys.Key, value: object, read: objec
         (keys.choice("", "a", "b"), "x" * 100_000),
         (keys.words("words", keys.choice("", "a"), ""), ["a"] * (keys.ITEMS_MAX + 1)),
         (keys.text("a text", ""), "\0"),
+        (keys.command("", example=""), ["a"] * (keys.ARGUMENTS_MAX + 1)),
+        (keys.command("", example=""), "a"),
+        (keys.command("", example=""), [1]),
+        (keys.command("", example=""), ["a", "\0"]),
+        (keys.command("", example=""), [""]),
     ],
 )
 def test_anything_else_is_refused_without_the_value(key: keys.Key, value: object) -> None:
@@ -59,6 +66,8 @@ def test_a_text_from_the_environment_is_a_plain_one_afterwards() -> None:
     assert type(read) is str
     (word,) = keys.words("words", keys.text("a text", ""), "").read([FromEnvironment("x")])
     assert type(word) is str
+    (argument,) = keys.command("", example="").read([FromEnvironment("x")])
+    assert type(argument) is str
 
 
 def test_repetitions_are_taken_once_and_in_order() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.app import sections
+from seawall.app import failover, sections
 from seawall.proxy import settings
 
 RENAMED = {
@@ -27,6 +27,8 @@ RECORDS = [
     (settings.Timeouts, sections.TimeoutsSection),
     (settings.PreAuthentication, sections.LimitsSection),
     (settings.Auth, sections.AuthSection),
+    (settings.Failover, failover.FailoverSection),
+    (settings.Replay, failover.ReplaySection),
 ]
 
 
@@ -53,6 +55,8 @@ def test_every_setting_of_the_whole_has_its_place() -> None:
         "timeouts": "[timeouts]",
         "limits": "[limits]",
         "auth": "[auth]",
+        "failover": "[failover]",
+        "replay": "[replay]",
         "admin_database": "proxy.admin_database",
         "runtime_directory": "proxy.runtime_directory",
         "extra": "the sections that nothing acts on",
@@ -68,10 +72,15 @@ HOMONYMS = {
 """Fields whose name another record has as well: the source doesn't say which of the two is read."""
 
 
+JOINING = {settings.Failover, settings.Replay}
+JOINING_FIELDS = {("User", "replay"), ("Database", "replay")}
+"""Read by parts of the data plane that are being joined to it."""
+
+
 def names_read() -> set[str]:
     """Every attribute that a module of the data plane reads."""
     found = set()
-    for path in Path(settings.__file__).parent.glob("*.py"):
+    for path in Path(settings.__file__).parent.rglob("*.py"):
         if path.name not in {"settings.py", "check.py", "check_socket.py"}:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -83,8 +92,10 @@ def test_a_key_acts_if_the_data_plane_reads_its_setting(
     record: type, section: type[sections.Section]
 ) -> None:
     read = names_read()
+    if record in JOINING:
+        read |= {field.name for field in fields(record)}
     declared = section.declarations()
     for field in fields(record):
         key = declared.get(RENAMED.get(field.name, field.name.removesuffix("_s")))
-        if key is not None and (record.__name__, field.name) not in HOMONYMS:
+        if key is not None and (record.__name__, field.name) not in HOMONYMS | JOINING_FIELDS:
             assert key.acts is (field.name in read), f"{record.__name__}.{field.name}: set `acts` right"

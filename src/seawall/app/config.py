@@ -267,6 +267,7 @@ class _Draft:
         for number, database in enumerate(document.databases):
             place = ("databases", number, "server_password_file")
             places.append((place, database.server_password_file or ""))
+        places.append((("failover", "password_file"), document.failover.password_file or ""))
         found: dict[Place, Secret] = {}
         for place, path in places:
             if not path:

@@ -7,18 +7,20 @@ is told a consequence of it. A rule gives problems, which refuse the file, or wa
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
 from seawall.app.addresses import is_loopback
 from seawall.app.document import Document
 from seawall.app.environment import Place
+from seawall.app.failover import PLACEHOLDERS
 from seawall.app.problems import HIDDEN, NOTHING, Words
 from seawall.app.secrets import Secret
 from seawall.app.sections import UserSection, reads_only
 from seawall.kernel.errors import ValidationError
 from seawall.kernel.units import format_duration
-from seawall.proxy.settings import AuthMethod
+from seawall.proxy.settings import AuthMethod, Authority, ReplayMode
 from seawall.wire.pgwire.passwords import Md5Secret, parse_secret
 
 __all__ = ["Complaint", "complaints", "warnings"]
@@ -26,6 +28,11 @@ __all__ = ["Complaint", "complaints", "warnings"]
 Complaint: TypeAlias = tuple[Place, object, str, str]
 """Where, the value to show, what is allowed, and the fix."""
 Rule: TypeAlias = Callable[[Document], Iterator[Complaint]]
+
+MISSED_PROBES: Final = 3
+"""So many late answers in a row mean that a server is down."""
+COMMANDS: Final = ("fence_command", "promote_command", "repoint_command", "rejoin_command")
+BRACED: Final = re.compile(r"\{([a-z_]+)\}")
 
 
 def complaints(document: Document, broken: frozenset[str]) -> list[Complaint]:
@@ -42,7 +49,13 @@ def complaints(document: Document, broken: frozenset[str]) -> list[Complaint]:
 
 def warnings(document: Document) -> list[str]:
     """What a person should hear although the proxy starts."""
-    return [*_open_doors(document), *_odd_backends(document)]
+    return [
+        *_open_doors(document),
+        *_odd_backends(document),
+        *_own_promotion(document),
+        *_commands(document),
+        *_blind_replay(document),
+    ]
 
 
 def _addresses(document: Document) -> Iterator[Complaint]:
@@ -166,6 +179,49 @@ def _health_checks(document: Document) -> Iterator[Complaint]:
         yield ("health_checks", "timeout"), format_duration(checks.timeout), allowed, "lower it"
 
 
+def _failover(document: Document) -> Iterator[Complaint]:
+    failover = document.failover
+    yield from _one_of_two(("failover",), "password", failover.password, failover.password_file)
+    if not failover.enabled:
+        fix = "write enabled = true, or leave it out"
+        if failover.authority == Authority.SELF.value:
+            yield ("failover", "authority"), failover.authority, '"external" where enabled is false', fix
+        if failover.patroni:
+            yield ("failover", "patroni"), Words("URLs"), "no URLs where enabled is false", fix
+    if failover.authority == Authority.SELF.value:
+        yield from _own_authority(document)
+
+
+def _own_authority(document: Document) -> Iterator[Complaint]:
+    failover = document.failover
+    if not failover.sole_proxy and not failover.witnesses:
+        allowed = '"self" with sole_proxy = true or with witnesses'
+        fix = (
+            "write sole_proxy = true if this is the only proxy and nothing else promotes servers, "
+            "or name the other proxies in witnesses"
+        )
+        yield ("failover", "authority"), failover.authority, allowed, fix
+    if failover.patroni:
+        fix = 'two would promote: remove the URLs, or write authority = "external"'
+        yield ("failover", "patroni"), Words("URLs"), 'no URLs beside authority = "self"', fix
+    if failover.topology == "multi-primary":
+        fix = 'where all servers take writes none is promoted: write authority = "external"'
+        yield ("failover", "topology"), failover.topology, 'another beside authority = "self"', fix
+    least = MISSED_PROBES * failover.probe_timeout
+    if failover.down_after < least:
+        allowed = f"at least {MISSED_PROBES} times probe_timeout, which is {format_duration(least)}"
+        yield ("failover", "down_after"), format_duration(failover.down_after), allowed, "raise it"
+
+
+def _pinning(document: Document) -> Iterator[Complaint]:
+    failover, replay = document.failover, document.replay
+    alone = failover.authority == Authority.SELF.value and failover.sole_proxy
+    if replay.pin_sequences and not alone:
+        allowed = 'false, unless failover.authority is "self" and failover.sole_proxy is true'
+        fix = "whoever else may draw from a sequence meanwhile would get the same values"
+        yield ("replay", "pin_sequences"), True, allowed, fix
+
+
 RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("proxy",), _addresses),
     (("auth",), _users),
@@ -176,6 +232,8 @@ RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("backends",), _backends),
     (("circuit_breaker",), _circuit_breaker),
     (("health_checks",), _health_checks),
+    (("failover",), _failover),
+    (("failover", "replay"), _pinning),
 )
 """The rules, with the sections that each looks at."""
 
@@ -211,3 +269,41 @@ def _odd_backends(document: Document) -> Iterator[str]:
         first = seen.setdefault((item.host, item.port), item.name)
         if first != item.name:
             yield f"backends {first} and {item.name} are one server: {item.host}:{item.port}"
+
+
+def _own_promotion(document: Document) -> Iterator[str]:
+    failover = document.failover
+    if failover.authority != Authority.SELF.value:
+        return
+    if not failover.fence_command:
+        yield (
+            "failover.fence_command is not set: a primary that is replaced is kept from this proxy's clients "
+            "alone; whoever reaches it directly can still write to it"
+        )
+    if len(document.backends.instances) == 1:
+        yield 'failover.authority = "self", and there is one server: none can take its place'
+    if failover.sole_proxy and failover.witnesses:
+        yield "failover.sole_proxy says that there is no other proxy, and failover.witnesses names some"
+
+
+def _commands(document: Document) -> Iterator[str]:
+    failover = document.failover
+    for name in COMMANDS:
+        command: tuple[str, ...] = getattr(failover, name)
+        if command and failover.authority != Authority.SELF.value:
+            yield f'failover.{name} is not run: failover.authority is "{failover.authority}"'
+        unknown = [word for text in command for word in BRACED.findall(text) if word not in PLACEHOLDERS]
+        if unknown:
+            known = ", ".join(f"{{{word}}}" for word in PLACEHOLDERS)
+            yield f"failover.{name}: {{{unknown[0]}}} is passed on as it is; {known} are replaced"
+
+
+def _blind_replay(document: Document) -> Iterator[str]:
+    replay = document.replay
+    told = [*(user.replay for user in document.auth.users), *(item.replay for item in document.databases)]
+    modes = {replay.mode, *told}
+    if not document.failover.enabled and (ReplayMode.ON.value in modes or replay.resolve_commits):
+        yield (
+            "failover.enabled is false: what became of a COMMIT in flight can't be found out, "
+            "so each ends in 08007"
+        )

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from seawall.app import dormant, sections
+from seawall.app.failover import FailoverSection, ReplaySection
 from seawall.app.keys import Key
 
 __all__ = ["RECEIVERS", "Document", "Entry", "entries", "section_inside"]
@@ -31,6 +32,8 @@ class Document(sections.Section):
     timeouts: sections.TimeoutsSection = sections.TimeoutsSection()
     limits: sections.LimitsSection = sections.LimitsSection()
     backends: sections.BackendsSection = sections.BackendsSection()
+    failover: FailoverSection = FailoverSection()
+    replay: ReplaySection = ReplaySection()
     circuit_breaker: dormant.CircuitBreakerSection = dormant.CircuitBreakerSection()
     health_checks: dormant.HealthChecksSection = dormant.HealthChecksSection()
     observability: dormant.ObservabilitySection = dormant.ObservabilitySection()

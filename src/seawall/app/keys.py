@@ -26,6 +26,10 @@ __all__ = [
     "KEY_ERROR",
     "Key",
     "choice",
+    "command",
+    "file_path",
+    "identifier",
+    "identifiers",
     "milliseconds",
     "number",
     "percent",
@@ -46,6 +50,10 @@ YEAR_S: Final = 365.0 * DAY_S
 ITEMS_MAX: Final = 1_000
 """Of a list of words; no such list is filled by anything but people."""
 TEXT_MAX_BYTES: Final = 10_000
+NAME_MAX_BYTES: Final = 63
+"""PostgreSQL's NAMEDATALEN less its zero byte: a longer name is another one on the server."""
+ARGUMENTS_MAX: Final = 100
+"""Of a command; whoever needs more writes a script."""
 NEIGHBOUR_MAX_CHARACTERS: Final = 64
 
 _DIGITS: Final = re.compile(r"[+-]?[0-9]{1,18}")
@@ -196,7 +204,9 @@ def secret(meaning: str, *, pattern: str = r"[^\0]+", unit: str = "a text", acts
     )
 
 
-def words(unit: str, item: Key, meaning: str, *, example: str = "", acts: bool = True) -> Key:
+def words(
+    unit: str, item: Key, meaning: str, *, example: str = "", hidden: bool = False, acts: bool = True
+) -> Key:
     """A list of texts, each of which ``item`` accepts; read as a tuple without repetitions."""
 
     def read(value: object) -> tuple[str, ...]:
@@ -206,6 +216,47 @@ def words(unit: str, item: Key, meaning: str, *, example: str = "", acts: bool =
             raise ValueError("too long")
         return tuple(dict.fromkeys(str(item.setting.read(entry)) for entry in value))
 
+    return Key(Setting(unit, read, example=example), meaning, hidden=hidden, acts=acts)
+
+
+def identifier(meaning: str, *, acts: bool = True) -> Key:
+    """A name of something on the server."""
+    unit = f"a name of at most {NAME_MAX_BYTES} bytes"
+    return text(
+        unit, meaning, pattern=r"[^\0-\x1f\x7f]+", longest=NAME_MAX_BYTES, example='"orders"', acts=acts
+    )
+
+
+def identifiers(meaning: str) -> Key:
+    """A list of such names."""
+    return words(
+        f"a list of names of at most {NAME_MAX_BYTES} bytes", identifier(""), meaning, example='["admin"]'
+    )
+
+
+def file_path(meaning: str, *, example: str = '"/run/secrets/NAME"') -> Key:
+    """Where a file is."""
+    return text("a path", meaning, pattern=r"[^\0]+", longest=4_096, example=example)
+
+
+def command(meaning: str, *, example: str, acts: bool = True) -> Key:
+    """A program with its arguments, of which none is lost or joined: no shell reads them."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError("not a list")
+        if len(value) > ARGUMENTS_MAX:
+            raise ValueError("too long")
+        for item in value:
+            if not isinstance(item, str):
+                raise TypeError("not a text")
+            if "\0" in item or len(item.encode("utf-8", "surrogatepass")) > TEXT_MAX_BYTES:
+                raise ValueError("does not fit")
+        if value and not value[0].strip():
+            raise ValueError("no program")
+        return tuple(str(item) for item in value)
+
+    unit = "a list of texts: the program, then its arguments"
     return Key(Setting(unit, read, example=example), meaning, acts=acts)
 
 

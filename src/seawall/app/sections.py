@@ -18,6 +18,9 @@ from seawall.app.keys import (
     YEAR_S,
     Key,
     choice,
+    file_path,
+    identifier,
+    identifiers,
     milliseconds,
     number,
     percent,
@@ -39,6 +42,7 @@ from seawall.proxy.settings import (
     PoolMode,
     PreAuthentication,
     ProxySettings,
+    ReplayMode,
     Role,
     Timeouts,
 )
@@ -48,14 +52,8 @@ BACKENDS_MAX: Final = 4_096
 USERS_MAX: Final = 100_000
 DATABASES_MAX: Final = 10_000
 CONNECTIONS_MAX: Final = 1_000_000
-NAME_MAX_BYTES: Final = 63
-"""PostgreSQL's NAMEDATALEN less its zero byte: a longer name is another one on the server."""
-
 NAME_PATTERN: Final = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}"
 QUERY_TYPES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "CALL", "DDL", "OTHER")
-
-_NAME: Final = r"[^\0-\x1f\x7f]+"
-_NAME_UNIT: Final = f"a name of at most {NAME_MAX_BYTES} bytes"
 
 
 class Section(BaseModel):
@@ -77,22 +75,12 @@ class Section(BaseModel):
         return found
 
 
-def _name(meaning: str, *, acts: bool = True) -> Key:
-    return text(_NAME_UNIT, meaning, pattern=_NAME, longest=NAME_MAX_BYTES, example='"orders"', acts=acts)
-
-
-def _names(meaning: str) -> Key:
-    return words(
-        f"a list of names of at most {NAME_MAX_BYTES} bytes", _name(""), meaning, example='["admin"]'
-    )
-
-
-def _path(meaning: str, *, example: str = '"/run/secrets/NAME"') -> Key:
-    return text("a path", meaning, pattern=r"[^\0]+", longest=4_096, example=example)
-
-
 def _pool_mode(meaning: str) -> Key:
     return choice(meaning, *(mode.value for mode in PoolMode))
+
+
+def _replay(meaning: str) -> Key:
+    return choice(meaning, *(mode.value for mode in ReplayMode))
 
 
 def _limit(high: int, meaning: str, *, acts: bool = True) -> Key:
@@ -133,9 +121,9 @@ class ProxySection(Section):
     workers: Annotated[
         int, whole(0, WORKERS_MAX, "Processes that share the addresses; 0 is one per core.")
     ] = _SETTINGS.workers
-    admin_database: Annotated[str, _name("Clients that ask for this database talk to the proxy itself.")] = (
-        _SETTINGS.admin_database
-    )
+    admin_database: Annotated[
+        str, identifier("Clients that ask for this database talk to the proxy itself.")
+    ] = _SETTINGS.admin_database
     runtime_directory: Annotated[
         str | None,
         text(
@@ -154,7 +142,7 @@ class ProxySection(Section):
 class UserSection(Section):
     """One user, as clients name it."""
 
-    name: Annotated[str, _name("The name.")]
+    name: Annotated[str, identifier("The name.")]
     password: Annotated[
         Secret | None,
         secret(
@@ -162,15 +150,18 @@ class UserSection(Section):
             "the servers."
         ),
     ] = None
-    password_file: Annotated[str | None, _path("A file whose only line is the password.")] = None
+    password_file: Annotated[str | None, file_path("A file whose only line is the password.")] = None
     server_password: Annotated[
         Secret | None,
         secret("Plain password for the servers, where `password` is not plain or another one."),
     ] = None
-    server_password_file: Annotated[str | None, _path("A file whose only line is that password.")] = None
+    server_password_file: Annotated[str | None, file_path("A file whose only line is that password.")] = None
     pool_mode: Annotated[str | None, _pool_mode("Instead of the database's and the pool's.")] = None
     pool_size: Annotated[int | None, whole(1, CONNECTIONS_MAX, "Instead of the pool's `size`.")] = None
     max_client_connections: Annotated[int, _limit(CONNECTIONS_MAX, "Connections of clients of this name")] = 0
+    replay: Annotated[
+        str | None, _replay("Instead of `replay.mode`, unless the database says otherwise.")
+    ] = None
 
 
 class AuthSection(Section):
@@ -187,26 +178,29 @@ class AuthSection(Section):
     trust_loopback: Annotated[
         bool, truth("Let in whoever connects from this machine, under any name, without a password.")
     ] = _AUTH.trust_loopback
-    admin_users: Annotated[tuple[str, ...], _names("Users that may give orders in the admin database.")] = ()
-    stats_users: Annotated[tuple[str, ...], _names("Users that may look around there.")] = ()
+    admin_users: Annotated[
+        tuple[str, ...], identifiers("Users that may give orders in the admin database.")
+    ] = ()
+    stats_users: Annotated[tuple[str, ...], identifiers("Users that may look around there.")] = ()
     users: Annotated[tuple[UserSection, ...], Field(max_length=USERS_MAX)] = ()
 
 
 class DatabaseSection(Section):
     """One database, as clients name it; ``"*"`` stands for all that are not named."""
 
-    name: Annotated[str, _name('As clients name it; `"*"` stands for all that are not named.')]
-    server_name: Annotated[str | None, _name("Its name on the servers; not set: the same.")] = None
+    name: Annotated[str, identifier('As clients name it; `"*"` stands for all that are not named.')]
+    server_name: Annotated[str | None, identifier("Its name on the servers; not set: the same.")] = None
     server_user: Annotated[
-        str | None, _name("Log in to the servers as this user; not set: as the client's.")
+        str | None, identifier("Log in to the servers as this user; not set: as the client's.")
     ] = None
     server_password: Annotated[Secret | None, secret("The password of `server_user`.")] = None
-    server_password_file: Annotated[str | None, _path("A file whose only line is that password.")] = None
+    server_password_file: Annotated[str | None, file_path("A file whose only line is that password.")] = None
     pool_mode: Annotated[str | None, _pool_mode("Instead of the pool's.")] = None
     pool_size: Annotated[int | None, whole(1, CONNECTIONS_MAX, "Instead of the pool's `size`.")] = None
     max_connections: Annotated[
         int, _limit(CONNECTIONS_MAX, "Server connections over all users of this database")
     ] = 0
+    replay: Annotated[str | None, _replay("Instead of the user's and of `replay.mode`.")] = None
 
 
 class PoolSection(Section):
@@ -252,7 +246,7 @@ class PoolSection(Section):
     ] = _POOLING.statements_per_client
     ignore_startup_parameters: Annotated[
         tuple[str, ...],
-        _names("Startup parameters that are dropped instead of being set on the server."),
+        identifiers("Startup parameters that are dropped instead of being set on the server."),
     ] = _POOLING.ignore_startup_parameters
 
 
@@ -335,8 +329,8 @@ class BackendSection(Section):
     weight: Annotated[
         float, number(0.0, 1_000.0, "Its share of the connections among equals.", open_low=True)
     ] = _BACKEND.weight
-    zone: Annotated[str | None, _name("Availability zone.", acts=False)] = None
-    region: Annotated[str | None, _name("Region.", acts=False)] = None
+    zone: Annotated[str | None, identifier("Availability zone.", acts=False)] = None
+    region: Annotated[str | None, identifier("Region.", acts=False)] = None
     allowed_query_types: Annotated[
         tuple[str, ...],
         words(

@@ -7,6 +7,7 @@ from typing import Final
 
 from seawall.app.document import Document
 from seawall.app.environment import Place
+from seawall.app.failover import FailoverSection, ReplaySection
 from seawall.app.secrets import Secret
 from seawall.app.sections import (
     BackendSection,
@@ -20,13 +21,17 @@ from seawall.app.sections import (
 from seawall.proxy.settings import (
     Auth,
     AuthMethod,
+    Authority,
     Backend,
     Database,
+    Failover,
     Listen,
     Pooling,
     PoolMode,
     PreAuthentication,
     ProxySettings,
+    Replay,
+    ReplayMode,
     Role,
     Timeouts,
     User,
@@ -66,6 +71,8 @@ def settings(document: Document, files: Mapping[Place, Secret]) -> ProxySettings
             admin_users=frozenset(auth.admin_users),
             stats_users=frozenset(auth.stats_users),
         ),
+        failover=_failover(document.failover, files),
+        replay=_replay(document.replay),
         admin_database=proxy.admin_database,
         runtime_directory=proxy.runtime_directory or "",
         extra=_extra(document),
@@ -122,6 +129,10 @@ def _mode(name: str | None) -> PoolMode | None:
     return None if name is None else PoolMode(name)
 
 
+def _replay_mode(name: str | None) -> ReplayMode | None:
+    return None if name is None else ReplayMode(name)
+
+
 def _user(item: UserSection, place: Place, files: Mapping[Place, Secret]) -> User:
     return User(
         name=item.name,
@@ -130,6 +141,7 @@ def _user(item: UserSection, place: Place, files: Mapping[Place, Secret]) -> Use
         pool_mode=_mode(item.pool_mode),
         pool_size=item.pool_size,
         max_client_connections=item.max_client_connections,
+        replay=_replay_mode(item.replay),
     )
 
 
@@ -142,6 +154,7 @@ def _database(item: DatabaseSection, place: Place, files: Mapping[Place, Secret]
         pool_mode=_mode(item.pool_mode),
         pool_size=item.pool_size,
         max_connections=item.max_connections,
+        replay=_replay_mode(item.replay),
     )
 
 
@@ -194,6 +207,44 @@ def _timeouts(timeouts: TimeoutsSection) -> Timeouts:
         drain_s=timeouts.drain,
         dns_refresh_s=timeouts.dns_refresh,
         user_timeout_s=timeouts.user_timeout,
+    )
+
+
+def _failover(failover: FailoverSection, files: Mapping[Place, Secret]) -> Failover:
+    return Failover(
+        enabled=failover.enabled,
+        authority=Authority(failover.authority),
+        topology=failover.topology,
+        user=failover.user or "",
+        secret=_secret(failover.password, ("failover",), "password", files),
+        database=failover.database,
+        probe_interval_s=failover.probe_interval,
+        probe_timeout_s=failover.probe_timeout,
+        down_after_s=failover.down_after,
+        hold_requests=failover.hold_requests,
+        patroni=failover.patroni,
+        sole_proxy=failover.sole_proxy,
+        witnesses=failover.witnesses,
+        fence_command=failover.fence_command,
+        promote_command=failover.promote_command,
+        repoint_command=failover.repoint_command,
+        rejoin_command=failover.rejoin_command,
+        switchover_timeout_s=failover.switchover_timeout,
+        replay_window_s=failover.replay_window,
+    )
+
+
+def _replay(replay: ReplaySection) -> Replay:
+    return Replay(
+        mode=ReplayMode(replay.mode),
+        retry_reads=replay.retry_reads,
+        resolve_commits=replay.resolve_commits,
+        pin_sequences=replay.pin_sequences,
+        statements_max=replay.statements_max,
+        journal_bytes=replay.journal_bytes,
+        age_s=replay.age,
+        require_sync=replay.require_sync,
+        allow_foreign=replay.allow_foreign,
     )
 
 
