@@ -13,6 +13,7 @@ import typer
 
 from seawall.app import config
 from seawall.cli import main
+from seawall.proxy import admin
 from seawall.proxy.ledger import Pin
 from seawall.proxy.shared import COLUMNS
 from seawall.wire.pgwire import sqlstate
@@ -80,12 +81,22 @@ def test_every_column_of_the_console_is_explained_in_its_order(view: str) -> Non
 
 
 def test_the_console_has_no_view_that_is_not_explained() -> None:
-    names = [node for node in syntax(PROXY["admin"]).body if isinstance(node, ast.AnnAssign)]
-    (tables,) = (node.value for node in names if ast.unparse(node.target) == "TABLES")
-    assert isinstance(tables, ast.Dict)
-    views = [str(key.value) for key in tables.keys if isinstance(key, ast.Constant)]
     headings = re.findall(r"^## `SHOW (\w+)`$", page("reference/proxy-console.md"), re.MULTILINE)
-    assert [heading.lower() for heading in headings] == views
+    assert [heading.lower() for heading in headings] == list(admin.VIEWS)
+
+
+@pytest.mark.parametrize("view", admin.COLUMNS)
+def test_every_column_that_is_always_there_is_explained_in_its_order(view: str) -> None:
+    heading = "## `EXPLAIN FAILOVER`" if view == "explain" else f"## `SHOW {view.upper()}`"
+    assert first_cells(section(page("reference/proxy-console.md"), heading)) == list(admin.COLUMNS[view])
+
+
+def test_every_order_is_explained() -> None:
+    told = re.findall(
+        r"^`([A-Z]+)[^`]*`\n: ", section(page("reference/proxy-console.md"), "## Orders"), re.MULTILINE
+    )
+    orders = [command for command in admin.COMMANDS if admin.order_of(command.replace("[TO name]", ""))]
+    assert told == [order.partition(" ")[0] for order in orders]
 
 
 def test_every_reason_for_a_pin_is_explained_in_its_order() -> None:

@@ -27,8 +27,13 @@ def socket_path(directory: Path, number: int) -> Path:
     return directory / f"worker-{number}.sock"
 
 
+def supervisor_path(directory: Path) -> Path:
+    """Where the supervisor listens."""
+    return directory / "supervisor.sock"
+
+
 class Siblings:
-    """The other workers, as one of them sees them.
+    """The other workers, as one of them sees them, and the supervisor of all.
 
     Args:
         worker: this one.
@@ -56,15 +61,20 @@ class Siblings:
         answers = await asyncio.gather(*(self._exchange(number, order) for number in others))
         return [answer for answer in answers if answer is not None]
 
+    async def ask_supervisor(self, order: Order, timeout_s: float = ASK_TIMEOUT_S) -> Order | None:
+        """Ask the supervisor; ``None`` if it doesn't answer in time, which is counted."""
+        return await self._converse(supervisor_path(self._directory), order, timeout_s)
+
     async def _send(self, number: int, order: Order) -> None:
         await self._exchange(number, order)
 
     async def _exchange(self, number: int, order: Order) -> Order | None:
+        return await self._converse(socket_path(self._directory, number), order, ASK_TIMEOUT_S)
+
+    async def _converse(self, path: Path, order: Order, timeout_s: float) -> Order | None:
         try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                reader, writer = await asyncio.open_unix_connection(
-                    str(socket_path(self._directory, number)), limit=LINE_LIMIT
-                )
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_unix_connection(str(path), limit=LINE_LIMIT)
                 try:
                     writer.write(json.dumps(order).encode() + b"\n")
                     line = await reader.readline()
@@ -72,8 +82,10 @@ class Siblings:
                     writer.close()
                     with contextlib.suppress(OSError):
                         await writer.wait_closed()
-            answer: Order = json.loads(line)
+            answer = json.loads(line)
         except (OSError, TimeoutError, ValueError):
+            answer = None
+        if not isinstance(answer, dict):
             self.unanswered += 1
             return None
         return answer

@@ -224,7 +224,9 @@ class Greeter(asyncio.Protocol):
             if not worker.may_see(request.user, loopback=self._loopback()):
                 self._refuse("28000", f'user "{request.user}" may not use the admin console')
                 return
-            self._next = Console(worker, self.transport, request.user)
+            auth = worker.settings.auth
+            may_order = request.user in auth.admin_users or (auth.trust_loopback and self._loopback())
+            self._next = Console(worker, self.transport, request.user, may_order=may_order)
             self.transport.set_protocol(self._next)
             return
         try:
