@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-from types import SimpleNamespace
 
 from seawall.proxy.control import ControlServer, Siblings, socket_path, supervisor_path
 from seawall.proxy.greeter import Door, Greeter
@@ -88,13 +87,15 @@ class FakeSupervisor:
 
     async def serve(self, reader, writer):
         """One connection."""
-        order = json.loads(await reader.readline())
-        if order.get("do") == "switchover":
-            await asyncio.to_thread(self.gate.wait, WAIT_S)
-        answer = self.answer(order)
-        writer.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode() + b"\n")
-        await writer.drain()
-        writer.close()
+        try:
+            order = json.loads(await reader.readline())
+            if order.get("do") == "switchover":
+                await asyncio.to_thread(self.gate.wait, WAIT_S)
+            answer = self.answer(order)
+            writer.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        finally:
+            writer.close()
 
 
 class FakeRescue:
@@ -187,9 +188,4 @@ class RunningConsole:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)
-
-
-def address(console):
-    """Where a console listens."""
-    return SimpleNamespace(host="127.0.0.1", port=console.port)
+        await self.loop.shutdown_default_executor()

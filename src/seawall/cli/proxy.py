@@ -1,7 +1,7 @@
 """``seawall proxy``: runs the PostgreSQL proxy; ``seawall proxy check`` tries a configuration on its servers.
 
 It reads options and prints; the configuration is read by ``seawall.app.config``, the proxy is run by
-``seawall.app.build``.
+``seawall.app.build``. The verbs that talk to a proxy that runs are in ``proxy_orders`` and ``proxy_views``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 import seawall
-from seawall.cli import exits
+from seawall.cli import exits, proxy_orders, proxy_views
 from seawall.kernel.errors import InfrastructureError, PolicyError
 
 if TYPE_CHECKING:
@@ -115,6 +115,13 @@ def check(
     else:
         proxy_report.print_report(report, loaded)
     raise typer.Exit(exits.OK if report.ok else exits.BROKEN)
+
+
+command.command("switchover", help=proxy_orders.SWITCHOVER_HELP)(proxy_orders.switchover)
+command.command("pause", help=proxy_orders.PAUSE_HELP)(proxy_orders.pause)
+command.command("resume", help=proxy_orders.RESUME_HELP)(proxy_orders.resume)
+command.command("explain-failover", help=proxy_views.EXPLAIN_HELP)(proxy_views.explain_failover)
+command.command("failovers", help=proxy_views.FAILOVERS_HELP)(proxy_views.failovers)
 
 
 def load(
