@@ -24,9 +24,10 @@ from benchmarks.fuzzing import streams
 from benchmarks.fuzzing.world import CHUNK_LIMIT, PASSWORD, Model, Wire, World
 from seawall.proxy.admin import Console
 from seawall.proxy.client import HELD_LIMIT, Client
+from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, DETACHED
 from seawall.proxy.server import CARRY_LIMIT as SERVER_CARRY_LIMIT
 from seawall.proxy.settings import AuthMethod, PoolMode
-from seawall.proxy.speech import ATTACHED, CARRY_LIMIT, DETACHED, PARSE_LIMIT
+from seawall.proxy.speech import PARSE_LIMIT
 from seawall.wire.pgwire import messages
 from seawall.wire.pgwire.framing import HEADER_BYTES, MessageReader
 from seawall.wire.pgwire.login import ClientLogin, LoginRefused

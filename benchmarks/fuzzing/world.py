@@ -77,6 +77,12 @@ class Wire:
         self.last = data
         self.written += data
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closing
+
     def close(self) -> None:
         if not self.closing:
             self.closing = True

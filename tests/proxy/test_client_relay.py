@@ -29,6 +29,15 @@ class ClientEnd:
     def write(self, data):
         self.written += data
 
+    def get_write_buffer_size(self):
+        return 0
+
+    def is_closing(self):
+        return self.closed
+
+    def get_extra_info(self, name):
+        return None
+
     def close(self):
         self.closed = True
 

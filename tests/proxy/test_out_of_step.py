@@ -4,8 +4,8 @@ import pytest
 
 from seawall.proxy import owed
 from seawall.proxy.errands import Batch
+from seawall.proxy.naming import CLOSED
 from seawall.proxy.server import BROKEN, Server
-from seawall.proxy.speech import CLOSED
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER, SHORT_BYTES
 from tests.proxy.test_client_relay import World

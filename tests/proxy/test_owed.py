@@ -1,6 +1,7 @@
 """The vocabulary of what is owed fits together."""
 
 from seawall.proxy import owed
+from seawall.proxy.owing import MADE_UP_FROM
 
 
 def codes():
@@ -27,3 +28,8 @@ def test_a_note_keeps_what_was_before():
         b"held",
         b"new",
     )
+
+
+def test_what_is_made_up_has_the_highest_numbers():
+    assert min(owed.MADE_UP) == MADE_UP_FROM
+    assert max(set(codes().values()) - owed.MADE_UP) < MADE_UP_FROM

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from benchmarks.fuzzing.world import World
+from seawall.proxy.naming import CLOSED, DETACHED, WAITING
 from seawall.proxy.pool import BURST
 from seawall.proxy.server import BROKEN, OPEN
 from seawall.proxy.settings import PoolMode
-from seawall.proxy.speech import CLOSED, DETACHED, WAITING
 from seawall.wire.pgwire import messages
 from tests.proxy.model import summary
 

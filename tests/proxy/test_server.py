@@ -4,7 +4,8 @@ import pytest
 
 from seawall.proxy import owed
 from seawall.proxy.owed import Note
-from seawall.proxy.server import CARRY_LIMIT, Server, Sink
+from seawall.proxy.server import CARRY_LIMIT, Server
+from seawall.proxy.sink import Sink
 from seawall.proxy.statements import StatementCache
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER
@@ -56,6 +57,15 @@ class Wire:
 
     def write(self, data):
         self.data += data
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def is_closing(self):
+        return bool(self.ended)
+
+    def get_extra_info(self, name):
+        return None
 
     def close(self):
         self.ended = "closed"

@@ -2,8 +2,9 @@
 
 import pytest
 
+from seawall.proxy.naming import CLOSED
 from seawall.proxy.settings import PoolMode
-from seawall.proxy.speech import CARRY_LIMIT, CLOSED, PARSE_LIMIT
+from seawall.proxy.speech import CARRY_LIMIT, PARSE_LIMIT
 from seawall.wire.pgwire import messages
 from seawall.wire.pgwire.framing import HEADER
 from tests.proxy.test_client_relay import World

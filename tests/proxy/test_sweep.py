@@ -3,9 +3,9 @@
 import pytest
 
 from benchmarks.fuzzing.world import World
+from seawall.proxy.naming import CLOSED, DETACHED, WAITING
 from seawall.proxy.server import BROKEN
 from seawall.proxy.shared import Block
-from seawall.proxy.speech import CLOSED, DETACHED, WAITING
 from seawall.proxy.sweep import CANCEL_GRACE_S, MICRO, SLOW_EVERY, Sweeper
 from seawall.wire.pgwire import messages
 from tests.proxy.model import summary

@@ -19,12 +19,14 @@ server until it is gone.
 
 from __future__ import annotations
 
+from os import write
 from time import monotonic
 from typing import Any, Final
 
 from seawall.proxy import owed
+from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.server import Server
-from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING, Speech
+from seawall.proxy.speech import Speech
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, LONGEST
 from seawall.wire.pgwire.scan import (
@@ -105,9 +107,7 @@ class Client(Speech):
                         self.unnamed = server.unnamed = None  # a Query drops it
                     server.pending.append(owed.SIMPLE)
                     self.pool.queries += 1
-                    if server.tap is not None:
-                        server.tap.said(data)
-                    server.transport.write(data)
+                    server.send(data)
                     return
         self._converse(server, data)
 
@@ -124,7 +124,16 @@ class Client(Speech):
 
     def deliver(self, data: bytes) -> None:
         """Pass the server's bytes on."""
-        self.transport.write(data)
+        transport = self.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
+            transport.write(data)
+            return
+        try:
+            taken = write(self.fd, data)
+        except OSError:
+            taken = 0
+        if taken != len(data):
+            transport.write(data[taken:])
 
     def settled(self, server: Server) -> None:
         """Everything is answered: give the server back, unless a transaction or something else keeps it."""

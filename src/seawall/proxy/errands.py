@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.owed import Note
-from seawall.proxy.server import Server, Sink
+from seawall.proxy.server import Server
+from seawall.proxy.sink import Sink
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, MessageReader
 from seawall.wire.pgwire.messages import parse_data_row

@@ -15,7 +15,7 @@ from seawall.proxy.ledger import read_answer
 from seawall.proxy.reported import Reported
 from seawall.proxy.server import Server
 from seawall.proxy.session_settings import apply_batch, describe_failure
-from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED
+from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED
 from seawall.wire.pgwire import messages
 
 WELCOMES_LIMIT: Final = 10_000

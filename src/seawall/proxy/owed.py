@@ -22,11 +22,11 @@ PARSED_UNSEEN: Final = 8
 """A Parse of ours: its reply is swallowed; has a note."""
 CLOSED_UNSEEN: Final = 9
 """A Close of ours, of a shared statement that has to make room; has a note."""
-PARSED_ALREADY: Final = 10
+PARSED_ALREADY: Final = 20
 """A client's Parse that was not sent: its reply is made up; has a note."""
-CLOSED_ALREADY: Final = 11
+CLOSED_ALREADY: Final = 21
 """A client's Close that was not sent; has a note."""
-COPY_END: Final = 12
+COPY_END: Final = 22
 PLAIN_PARSED: Final = 13
 """A client's Parse on a server it does not share."""
 UNNAMED: Final = 14
@@ -50,6 +50,7 @@ NOTED: Final = frozenset(
 )
 UNSEEN: Final = frozenset({PARSED_UNSEEN, UNNAMED_UNSEEN, CLOSED_UNSEEN})
 MADE_UP: Final = frozenset({PARSED_ALREADY, CLOSED_ALREADY, COPY_END})
+"""What the server is not asked and the proxy answers itself; the highest numbers, for one comparison."""
 
 STREAMED: Final = frozenset(
     {

@@ -14,9 +14,11 @@ from collections import deque
 from typing import Any, Final
 
 from seawall.proxy.client import Client
+from seawall.proxy.home import Home
 from seawall.proxy.owed import Note
-from seawall.proxy.server import Server, Sink
+from seawall.proxy.server import Server
 from seawall.proxy.settings import PoolMode
+from seawall.proxy.sink import Sink
 from seawall.wire.pgwire.passwords import Md5Secret
 from seawall.wire.pgwire.scram import ScramKeys
 
@@ -65,7 +67,7 @@ class Idle(Sink):
         """Nothing is being sent."""
 
 
-class Pool:
+class Pool(Home):
     """The server connections of one user to one database.
 
     Args:
@@ -77,10 +79,8 @@ class Pool:
     """
 
     __slots__ = (
-        "busy_s",
         "connect_errors",
         "database",
-        "errors",
         "idle",
         "idle_sink",
         "last_error",
@@ -88,16 +88,11 @@ class Pool:
         "opened_count",
         "opening",
         "paused",
-        "queries",
         "reserve",
         "retry_at",
         "secret",
         "servers",
-        "session",
         "size",
-        "statement_mode",
-        "statements_per_client",
-        "transactions",
         "user",
         "waited_s",
         "waiting",
@@ -105,15 +100,17 @@ class Pool:
     )
 
     def __init__(self, worker: Any, user: str, database: str, mode: PoolMode, size: int) -> None:  # noqa: ANN401
+        super().__init__(
+            session=mode is PoolMode.SESSION,
+            statement_mode=mode is PoolMode.STATEMENT,
+            statements_per_client=worker.settings.pooling.statements_per_client,
+        )
         self.worker: Any = worker
         self.user: str = user
         self.database: str = database
         self.mode: PoolMode = mode
-        self.session: bool = mode is PoolMode.SESSION
-        self.statement_mode: bool = mode is PoolMode.STATEMENT
         self.size: int = size
         self.reserve: int = 0
-        self.statements_per_client: int = worker.settings.pooling.statements_per_client
         self.idle: list[Server] = []
         self.idle_sink: Idle = Idle(self)
         self.servers: dict[Server, bool] = {}
@@ -121,11 +118,7 @@ class Pool:
         self.retry_at: float = 0.0
         self.paused: bool = False
         self.waiting: deque[Client] = deque()
-        self.transactions: int = 0
-        self.queries: int = 0
-        self.errors: int = 0
         self.waited_s: float = 0.0
-        self.busy_s: float = 0.0
         self.connect_errors: int = 0
         self.opened_count: int = 0
         self.last_error: str = ""

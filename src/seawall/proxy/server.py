@@ -1,68 +1,35 @@
-"""One connection to a server: forwards what it says, and knows to the message what it still owes.
+"""One connection to a server: forwards what it says.
 
-Theory of operation
--------------------
 Bytes go on as they came. Of each message only the five bytes of its header are read, and of a few kinds the
 body: CommandComplete (its tag may tell that session state changed), ReadyForQuery (transaction status),
 ParameterStatus, ErrorResponse. No row is ever held: a message that is only partly there is forwarded as far
-as it came.
+as it came. What the server still owes is kept in ``owing``.
 
-*What is owed.* Whoever sends a message to the server enters the reply it will cause into ``pending``, in
-order. The server's replies take entries off. The connection is free when nothing is pending, nothing was
-sent since the last Sync, and the last ReadyForQuery said "idle". Counting only ReadyForQuery would do for
-that; the entries in between are needed because prepared statements are shared: a Parse for a statement the
-server already has is not sent, and its ParseComplete has to appear in the client's stream exactly where the
-server would have put it; a Parse that the proxy adds must not be seen.
-
-*Errors.* In the extended protocol an ErrorResponse makes the server discard everything up to the next Sync,
-so all entries up to that Sync go too, along with what they promised (statements that were not prepared after
-all).
-
-*COPY.* While copying in, the server ignores Sync, whether sent before or after it said so. ``COPY_END``
-entries mark CopyDone and CopyFail among what was sent ahead, so that exactly the Syncs before it are
-forgotten.
-
-Source: PostgreSQL documentation, chapter "Message Flow"; ``PostgresMain`` for what is ignored while copying.
+Source: PostgreSQL documentation, chapter "Message Flow".
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import deque
+from os import write
 from typing import Any, Final
 
 from seawall.kernel.errors import ValidationError
-from seawall.proxy.owed import (
-    BOUND,
-    CLOSE_COMPLETE_MESSAGE,
-    CLOSED,
-    CLOSED_ALREADY,
-    CLOSED_UNSEEN,
-    COPY_END,
-    DESCRIBED,
-    EXECUTED,
-    MADE_UP,
-    NOTED,
-    PARSE_COMPLETE_MESSAGE,
-    PARSED,
-    PARSED_ALREADY,
-    PARSED_UNSEEN,
-    PLAIN_PARSED,
-    SIMPLE,
-    STREAMED,
-    SYNCED,
-    UNASKED,
-    UNNAMED,
-    UNNAMED_CLOSED,
-    UNNAMED_UNSEEN,
-    UNSEEN,
-    Note,
+from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, STREAMED, SYNCED, UNASKED, UNNAMED
+from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
+from seawall.wire.pgwire.framing import (
+    BIND_COMPLETE,
+    COMMAND_COMPLETE,
+    COPY_DATA,
+    DATA_ROW,
+    HEADER,
+    HEADER_BYTES,
+    NO_DATA,
+    PARSE_COMPLETE,
+    ROW_DESCRIPTION,
 )
-from seawall.proxy.statements import Statement
-from seawall.wire.pgwire import framing
-from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.messages import ProtocolViolation
-from seawall.wire.pgwire.scan import tag_suspicion
+
+__all__ = ["BROKEN", "CARRY_LIMIT", "OPEN", "Server"]
 
 ORDINARY_TAGS: Final = frozenset(
     {b"SEL", b"INS", b"UPD", b"DEL", b"BEG", b"COM", b"ROL", b"COP", b"FET", b"SAV", b"MER", b"STA"}
@@ -72,135 +39,15 @@ ORDINARY_TAGS: Final = frozenset(
 CARRY_LIMIT: Final = 65_536
 """A message whose body is wanted is held back until it is whole, up to this size; or else streamed unread."""
 
-OPEN, BROKEN = 0, 1
+BIND_COMPLETE_MESSAGE: Final = b"2\0\0\0\4"
+READY_HEAD: Final = b"Z\0\0\0\5"
+READY_BYTES: Final = 6
 
 
-class Sink(ABC):
-    """Whoever uses a server connection just now: a client, an errand of the proxy, the pool."""
+class Server(Owing):
+    """One logged-in server connection. The protocol of its transport."""
 
     __slots__ = ()
-
-    @abstractmethod
-    def deliver(self, data: bytes) -> None:
-        """Take bytes of the server's stream; they may end inside a message."""
-
-    @abstractmethod
-    def settled(self, server: Server) -> None:
-        """Everything sent has been answered and the last ReadyForQuery was seen."""
-
-    @abstractmethod
-    def parameter(self, server: Server, body: bytes) -> None:
-        """A ParameterStatus passed (it is also delivered)."""
-
-    @abstractmethod
-    def refused(self, server: Server, body: bytes) -> None:
-        """An ErrorResponse passed (it is also delivered)."""
-
-    @abstractmethod
-    def undone(self, note: Note, *, failed: bool) -> None:
-        """A message came to nothing: it failed itself, or one before it did."""
-
-    @abstractmethod
-    def resume(self) -> None:
-        """What was uncertain is decided (``Server.stalled``)."""
-
-    @abstractmethod
-    def forgotten(self) -> None:
-        """All prepared statements are gone (DISCARD ALL, DEALLOCATE ALL)."""
-
-    @abstractmethod
-    def lost(self, server: Server) -> None:
-        """The connection is gone; ``server.last_error`` has what the server said last, if it did."""
-
-    @abstractmethod
-    def throttle(self, *, stop: bool) -> None:
-        """The server takes no more for now, or takes more again."""
-
-
-class Server:
-    """One logged-in server connection. The protocol of its transport.
-
-    Args:
-        transport: an asyncio transport.
-        sink: who gets what it says.
-        max_statements: named statements kept on it.
-    """
-
-    __slots__ = (
-        "_carry",
-        "_skip",
-        "applied",
-        "backend",
-        "born_at",
-        "cancels",
-        "copying",
-        "discarded",
-        "key",
-        "last_error",
-        "max_statements",
-        "notes",
-        "overtime",
-        "parameters",
-        "paused",
-        "pending",
-        "pid",
-        "pool",
-        "retries",
-        "since",
-        "sink",
-        "skipping",
-        "stalled",
-        "state",
-        "statements",
-        "status",
-        "suspect",
-        "tap",
-        "transport",
-        "unnamed",
-        "unsynced",
-        "used_at",
-    )
-
-    def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401
-        self.transport: Any = transport
-        self.sink: Sink = sink
-        self.max_statements: int = max_statements
-        self.pending: deque[int] = deque()
-        self.notes: deque[Note] = deque()
-        self.statements: dict[bytes, bool] = {}
-        self.unnamed: bytes | None = None
-        """The unnamed Parse it holds, by identity."""
-        self.status: int = framing.IDLE
-        self.unsynced: bool = False
-        self.stalled: bool = False
-        """The client waits for a Sync's answer before it says more."""
-        self.skipping: bool = False
-        """An error was told, and no Sync was sent since: whatever else is said, the server skips."""
-        self.suspect: int = 0
-        self.discarded: bool = False
-        """DISCARD ALL passed."""
-        self.state: int = OPEN
-        self.paused: bool = False
-        self.applied: Any = None
-        self.parameters: Any = None
-        self.pool: Any = None
-        self.backend: Any = None
-        self.tap: Any = None
-        self.pid: int = 0
-        self.key: bytes = b""
-        self.born_at: float = 0.0
-        self.used_at: float = 0.0
-        self.since: float = 0.0
-        self.retries: int = 0
-        """Errands that were cancelled since it was last in the pool."""
-        self.cancels: int = 0
-        self.overtime: bool = False
-        """A cancel was sent because the query took too long."""
-        self.last_error: bytes = b""
-        self._carry: bytes = b""
-        self._skip: int = 0
-        self.copying: bool = False
-        """It reads copy data, and ignores Sync and Flush."""
 
     # --- the transport's side -----------------------------------------------------------------------------
 
@@ -232,6 +79,7 @@ class Server:
         try:
             self._relay(data)
         except ValidationError:
+            self._ready = False
             self.unsynced = True  # what is owed can't be told from what was dropped
             self.last_error = b""
             self.transport.abort()
@@ -244,58 +92,95 @@ class Server:
             self._carry = b""
         end = len(data)
         position = self._skip
-        start, ready = 0, False
+        start = 0
         pieces: list[bytes] = []
         pending = self.pending
-        if position and position <= end and pending and pending[0] in MADE_UP:
+        if position and position <= end and pending and pending[0] >= MADE_UP_FROM:
             pieces = [data[:position], self._make_up()]
             start = position
+        kind: int  # of what comes out of HEADER nothing is known otherwise, and nothing is fast
+        length: int
         while position + HEADER_BYTES <= end:
             kind, length = HEADER.unpack_from(data, position)
             after: int = position + 1 + length
             if length < 4:
                 raise ProtocolViolation
-            if kind == framing.DATA_ROW or kind == framing.COPY_DATA:  # noqa: PLR1714 -- twice as fast
+            if kind == DATA_ROW or kind == COPY_DATA:  # noqa: PLR1714, SIM109 -- twice as fast
                 position = after
                 continue
             if after > end and (kind not in STREAMED or not pending) and length <= CARRY_LIMIT:
                 break
-            if kind == framing.READY:
-                if length != 5 or not pending or pending[0] > SYNCED:
+            if kind == COMMAND_COMPLETE:
+                if not pending:
                     raise ProtocolViolation
-                self.status = data[position + 5]
+                if pending[0] == EXECUTED:
+                    pending.popleft()
                 self.copying = False
-                ready = True
-                pending.popleft()
+                if data[position + 5 : position + 8] not in ORDINARY_TAGS:
+                    self._tagged(data[position + 5 : after - 1])
+                if after + READY_BYTES == end and data.startswith(READY_HEAD, after):
+                    after += self._ended(data[after + 5])
             elif not pending and kind not in UNASKED:
                 raise ProtocolViolation
+            elif kind == ROW_DESCRIPTION or kind == NO_DATA or kind == BIND_COMPLETE:  # noqa: PLR1714, SIM109
+                if pending[0] == (BOUND if kind == BIND_COMPLETE else DESCRIBED):
+                    pending.popleft()
+            elif kind == PARSE_COMPLETE and pending[0] == UNNAMED:
+                pending.popleft()
+                self.notes.popleft()
+                if pending and pending[0] == BOUND and data.startswith(BIND_COMPLETE_MESSAGE, after):
+                    pending.popleft()
+                    after += HEADER_BYTES
             elif self._replied(kind, data, position, after):
                 pieces.append(data[start:position])
                 start = after
             position = after
-            if pending and pending[0] in MADE_UP and position <= end:
+            if pending and pending[0] >= MADE_UP_FROM and position <= end:
                 pieces.append(data[start:position])
                 start = position
                 pieces.append(self._make_up())
+        if position != end or start or pieces:
+            data = self._cut(data, position, start, pieces)
+        else:
+            self._skip = 0
+        self._forward(data)
+
+    def _ended(self, status: int) -> int:
+        """A ReadyForQuery follows the command it ends: take it off at once; how many bytes that is, or 0."""
+        if not self.pending or self.pending[0] > SYNCED:
+            return 0
+        self.status = status
+        self._ready = True
+        self.pending.popleft()
+        return READY_BYTES
+
+    def _cut(self, data: bytes, position: int, start: int, pieces: list[bytes]) -> bytes:
+        """What of a chunk goes on now: with replies that are made up, without the end that has to wait."""
+        end = len(data)
         if position < end:
             self._carry = data[position:]
             end = position
             self._skip = 0
         else:
             self._skip = position - end
-            if self._skip and not pending and not self.unsynced:
+            if self._skip and not self.pending and not self.unsynced:
                 raise ProtocolViolation  # the rest would reach whoever is next
         if start or end != len(data) or pieces:
             pieces.append(data[start:end])
             data = b"".join(pieces)
+        return data
+
+    def _forward(self, data: bytes) -> None:
+        """Pass on a chunk, and what it means for whoever is served."""
+        ready, self._ready = self._ready, False
         if data:
             if self.tap is not None:
                 self.tap.heard(data)
             self.sink.deliver(data)
-        if self.stalled and (self.copying or self.skipping or (ready and SYNCED not in pending)):
+        if self.stalled and (self.copying or self.skipping or (ready and SYNCED not in self.pending)):
             self.stalled = False
             self.sink.resume()
-        if ready and not pending and not self.unsynced:
+        if ready and not self.pending and not self.unsynced:
             self.sink.settled(self)
 
     # --- the sender's side --------------------------------------------------------------------------------
@@ -304,63 +189,16 @@ class Server:
         """Send bytes whose replies have been entered into ``pending``."""
         if self.tap is not None:
             self.tap.said(data)
-        self.transport.write(data)
-
-    def already(self, note: Note) -> None:
-        """Promise the client a reply to what was not sent; made up at once if nothing is before it."""
-        if self.pending or self._skip:
-            self.pending.append(note.owed)
-            self.notes.append(note)
-        else:
-            self.sink.deliver(
-                PARSE_COMPLETE_MESSAGE if note.owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE
-            )
-
-    def noted(self, note: Note) -> None:
-        """Enter what was sent and may have to be taken back."""
-        self.pending.append(note.owed)
-        self.notes.append(note)
-
-    def prepare(self, statement: Statement, owed: int, name: bytes) -> bytes:
-        """Return what to send so that the server has this statement, and enter it.
-
-        Args:
-            statement: which.
-            owed: ``PARSED`` if the client asked for it, ``PARSED_UNSEEN`` if it did not.
-            name: the client's name for it.
-        """
-        statements = self.statements
-        out = b""
-        if statements and len(statements) >= self.max_statements:
-            oldest = next(iter(statements))
-            del statements[oldest]
-            out = HEADER.pack(framing.CLOSE, len(oldest) + 6) + b"S" + oldest + b"\0"
-            self.noted(Note(CLOSED_UNSEEN, None, oldest))
-        statements[statement.name] = True
-        self.noted(Note(owed, statement, name))
-        return out + statement.parse
-
-    def copy_ended(self) -> None:
-        """The client sent CopyDone or CopyFail."""
-        if self.copying:
-            self.copying = False
-        elif self.pending:
-            self.pending.append(COPY_END)
-
-    @property
-    def mid_message(self) -> bool:
-        """Whether a message of the server's was passed on only in part."""
-        return self._skip > 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is owed or only partly said."""
-        return bool(self.pending) or self.unsynced or self.copying or self._skip > 0
-
-    @property
-    def free(self) -> bool:
-        """Whether nothing is owed and no transaction is open."""
-        return not self.pending and not self.unsynced and self.status == framing.IDLE and not self._skip
+        transport = self.transport
+        if transport.get_write_buffer_size() or transport.is_closing():
+            transport.write(data)
+            return
+        try:
+            taken = write(self.fd, data)
+        except OSError:
+            taken = 0
+        if taken != len(data):
+            transport.write(data[taken:])
 
     def close(self) -> None:
         """Say goodbye and close; nobody is told."""
@@ -374,127 +212,3 @@ class Server:
         if self.state != BROKEN:
             self.state = BROKEN
             self.transport.abort()
-
-    # --- single messages ----------------------------------------------------------------------------------
-
-    def _replied(self, kind: int, data: bytes, position: int, after: int) -> bool:
-        """Take off what a message answers; true if the client must not see it."""
-        pending = self.pending
-        head = pending[0] if pending else 0
-        if kind == framing.COMMAND_COMPLETE:
-            if head == EXECUTED:
-                pending.popleft()
-            self.copying = False
-            if data[position + 5 : position + 8] not in ORDINARY_TAGS:
-                self._tagged(data[position + 5 : after - 1])
-        elif kind == framing.BIND_COMPLETE:
-            if head == BOUND:
-                pending.popleft()
-        elif kind == framing.PARSE_COMPLETE:
-            return self._prepared()
-        elif kind == framing.ROW_DESCRIPTION or kind == framing.NO_DATA:  # noqa: PLR1714
-            if head == DESCRIBED:
-                pending.popleft()
-        elif kind == framing.CLOSE_COMPLETE:
-            return self._closed(head)
-        else:
-            self._rare(kind, data[position + HEADER_BYTES : after])
-        return False
-
-    def _rare(self, kind: int, body: bytes) -> None:
-        pending = self.pending
-        if kind == framing.EMPTY_QUERY or kind == framing.PORTAL_SUSPENDED:  # noqa: PLR1714
-            if pending and pending[0] == EXECUTED:
-                pending.popleft()
-        elif kind == framing.ERROR:
-            self._failed(body)
-        elif kind == framing.PARAMETER_STATUS:
-            self.sink.parameter(self, body)
-        elif kind == framing.COPY_IN:
-            self._copy_began()
-        elif kind == framing.COPY_BOTH:
-            self.copying = True
-
-    def _tagged(self, tag: bytes) -> None:
-        # The rest is told by the text, and better: SET LOCAL has the tag of SET.
-        if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
-            self.suspect |= tag_suspicion(tag)
-            self.statements.clear()
-            self.sink.forgotten()
-            self.discarded = tag == b"DISCARD ALL"
-
-    def _closed(self, head: int) -> bool:
-        """CloseComplete came; true if the client must not see it."""
-        if head in (CLOSED, CLOSED_UNSEEN, UNNAMED_CLOSED):
-            self.pending.popleft()
-            if head != CLOSED:
-                self.notes.popleft()
-        return head == CLOSED_UNSEEN
-
-    def _prepared(self) -> bool:
-        """ParseComplete came; true if the client must not see it."""
-        head = self.pending[0]
-        if head in NOTED:
-            self.notes.popleft()
-        elif head != PLAIN_PARSED:
-            return False
-        self.pending.popleft()
-        return head in UNSEEN
-
-    def _make_up(self) -> bytes:
-        """Replies to what was never sent and is next in line."""
-        pending = self.pending
-        made: list[bytes] = []
-        while pending and pending[0] in MADE_UP:
-            owed = pending.popleft()
-            if owed != COPY_END:
-                self.notes.popleft()
-                made.append(PARSE_COMPLETE_MESSAGE if owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE)
-        return b"".join(made)
-
-    def _failed(self, body: bytes) -> None:
-        self.last_error = body
-        self.copying = False
-        pending = self.pending
-        if pending and pending[0] != SIMPLE:
-            failed = pending[0] in NOTED
-            skipped: list[Note] = []
-            while pending and pending[0] != SYNCED:
-                if pending.popleft() in NOTED:
-                    skipped.append(self.notes.popleft())
-            while skipped:
-                note = skipped.pop()  # the last first, so that the oldest state is what is left
-                self._undo(note, failed=failed and not skipped)
-            if not pending:
-                self.unsynced = self.skipping = True
-        self.sink.refused(self, body)
-
-    def _undo(self, note: Note, *, failed: bool) -> None:
-        if note.owed in (PARSED, PARSED_UNSEEN) and note.statement is not None:
-            self.statements.pop(note.statement.name, None)
-        elif note.owed == CLOSED_UNSEEN:
-            self.statements[note.name] = True
-            return
-        elif note.owed in (UNNAMED, UNNAMED_UNSEEN, UNNAMED_CLOSED):
-            # A Parse drops the unnamed statement before it looks at the new text.
-            if self.unnamed is note.new:
-                self.unnamed = None if failed else note.held
-            for later in self.notes:
-                later.follow(note, failed=failed)
-        self.sink.undone(note, failed=failed)
-
-    def _copy_began(self) -> None:
-        """Forget what the server ignores (Syncs), and what ends the copy: end of data, or anything else."""
-        pending = self.pending
-        copying = pending.popleft()
-        while pending and pending[0] == SYNCED:
-            pending.popleft()
-        if not pending or pending[0] in (PARSED_ALREADY, CLOSED_ALREADY):
-            self.copying = True
-        elif pending[0] == COPY_END:
-            pending.popleft()
-        elif copying == SIMPLE and pending.popleft() in NOTED:
-            self._undo(self.notes.popleft(), failed=False)
-        if copying != SIMPLE and SYNCED not in pending:
-            self.unsynced = True  # the one that was sent is ignored: another has to come
-        pending.appendleft(copying)

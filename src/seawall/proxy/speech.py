@@ -1,12 +1,7 @@
-"""What a client says: walk through its messages, enter what they will cause, rename statements, send.
+"""What a client says: walk through its messages, enter what they will cause, send.
 
-Every message is entered into ``Server.pending`` by the reply it will cause. Where servers are shared, the
-names of prepared statements are replaced, and a statement that this server lacks is brought to it first.
-
-*What is decided ahead.* A client may say more before it has heard the answers. Whether a Parse or Close
-takes effect is only known then, so each leaves a ``Note`` by which it is taken back if an error before it
-made the server skip it. Past a Sync that isn't answered, a name may stand for one thing or another: whoever
-uses it then waits for the answer.
+Every message is entered into ``Server.pending`` by the reply it will cause; what names a statement goes
+through ``naming`` first.
 
 Source: PostgreSQL documentation, chapter "Message Flow", sections "Extended Query" and "COPY Operations".
 """
@@ -16,159 +11,46 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from seawall.proxy import owed
-from seawall.proxy.owed import Note
-from seawall.proxy.server import Server, Sink
-from seawall.proxy.statements import PREFIX, Statement, parse_message, parse_suspicion
+from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
+from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
+from seawall.proxy.server import Server
 from seawall.wire.pgwire import framing
-from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, IN_COPY, LONG_BYTES, LONGEST
-from seawall.wire.pgwire.scan import (
-    BOUND_NAME,
-    DDL_DATABASE,
-    RESET,
-    SETTINGS,
-    UNKNOWN,
-    bound_names,
-    custom_names,
-    suspicion,
+from seawall.wire.pgwire.framing import (
+    BIND,
+    DESCRIBE,
+    EXECUTE,
+    HEADER,
+    HEADER_BYTES,
+    IN_COPY,
+    LONG_BYTES,
+    LONGEST,
+    SHORT_BYTES,
+    SYNC,
 )
+from seawall.wire.pgwire.scan import RESET, UNKNOWN, suspicion
 
-CARRY_LIMIT: Final = 65_536
-"""A message that is only partly there is held back up to this size; a longer one is streamed."""
 PARSE_LIMIT: Final = 16 * 1024 * 1024
 """A named Parse has to be whole before its statement can be shared; this is the longest one."""
-PREPARED_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Texts of the named statements of one client, together."""
 NAMES_BYTES: Final = 5 + 2 * 64
 """A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
-DETACHED, WAITING, ATTACHED, CLOSED = 0, 1, 2, 3
-REPLIES: Final[dict[int, int]] = {
-    framing.BIND: owed.BOUND,
-    framing.DESCRIBE: owed.DESCRIBED,
-    framing.CLOSE: owed.CLOSED,
-}
-STRANGE: Final = b"not_"
-"""Before a name by which a client would get at somebody else's statement: the proxy's names, or none."""
 DEALLOCATE: Final = re.compile(
     rb"\s*deallocate\s+(?:prepare\s+)?(?:([a-z_][\w$]*)|\"([^\"]+)\")\s*;?\s*", re.IGNORECASE
 )
 DEALLOCATED: Final = HEADER.pack(framing.COMMAND_COMPLETE, 15) + b"DEALLOCATE\0"
-NOTHING: Final = b""
-"""In place of an unnamed Parse: the statement was closed."""
-STALLED: Final = -2
-UNNAMED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_UNSEEN, owed.UNNAMED_CLOSED})
-UNNAMED_CHANGED: Final = frozenset({owed.UNNAMED, owed.UNNAMED_CLOSED})
-NAMING: Final = frozenset({framing.PARSE, framing.BIND, framing.DESCRIBE, framing.CLOSE})
-STATEMENT: Final = ord("S")
+REST_OF_BATCH: Final = b"D\0\0\0\6P\0E\0\0\0\11\0\0\0\0\0S\0\0\0\4"
+"""Describe and Execute the unnamed portal, Sync: how libpq ends every batch of one statement."""
+USUAL: Final = frozenset({BIND, DESCRIBE, EXECUTE, SYNC})
+REST_OWED: Final = (DESCRIBED, EXECUTED, SYNCED)
+REST_BYTES: Final = 22
 
 
-class Speech(Sink):
-    """A client as far as it speaks; ``client.Client`` is the whole of it.
+class Speech(Naming):
+    """A client as far as it speaks; ``client.Client`` is the whole of it."""
 
-    Args:
-        transport: an asyncio transport.
-        worker: the worker that owns it: pools, statement cache, counters, errands.
-        pool: where its servers come from.
-        ledger: its session state.
-    """
-
-    __slots__ = (
-        "_carry",
-        "_deaf",
-        "_drop",
-        "_held",
-        "_parsed_here",
-        "_skip",
-        "address",
-        "began_at",
-        "clogged",
-        "connected_at",
-        "key",
-        "ledger",
-        "parameters",
-        "pid",
-        "pool",
-        "prepared_bytes",
-        "rename",
-        "seen_at",
-        "server",
-        "settings",
-        "state",
-        "statements",
-        "stay",
-        "transport",
-        "unnamed",
-        "user",
-        "waiting_since",
-        "worker",
-    )
-
-    def __init__(self, transport: Any, worker: Any, pool: Any, ledger: Any) -> None:  # noqa: ANN401
-        self.transport: Any = transport
-        self.worker: Any = worker
-        self.pool: Any = pool
-        self.ledger: Any = ledger
-        self.settings: Any = ledger.current
-        """The ledger's current settings, here because they are compared at every attach."""
-        self.parameters: Any = None
-        self.server: Server | None = None
-        self.state: int = DETACHED
-        self.stay: bool = pool.session
-        """Keep the server between transactions: session mode, or something pins the client to it."""
-        self.rename: bool = not pool.session
-        self.statements: dict[bytes, Statement] | None = None
-        self.prepared_bytes: int = 0
-        self.pid: int = 0
-        self.key: bytes = b""
-        self.address: str = ""
-        self.user: str = ""
-        """Its name here, which need not be the one on the server."""
-        self.clogged: bool = False
-        """It reads slower than it is written to."""
-        self.connected_at: float = 0.0
-        self.began_at: float = 0.0
-        self.seen_at: float = 0.0
-        self.waiting_since: float = 0.0
-        self._carry: bytes = b""
-        self.unnamed: bytes | None = None
-        """The last unnamed Parse: the server on which it is bound may be another one."""
-        self._held: bytes = b""
-        self._skip: int = 0
-        self._deaf: bool = False
-        self._drop: int = 0
-        """So many bytes belong to a message that no server gets."""
-        self._parsed_here: bool = False
-        """Since the last Sync there was an unnamed Parse."""
-
-    def undone(self, note: Note, *, failed: bool) -> None:
-        """A Parse or Close came to nothing: names stand for what they stood for before."""
-        statements = self.statements
-        if note.owed in UNNAMED_CHANGED and self.unnamed is note.new:
-            self.unnamed = None if failed else note.mine
-        elif statements is None or note.statement is None:
-            return
-        elif note.owed == owed.CLOSED_ALREADY:
-            statements[note.name] = note.statement
-            self.prepared_bytes += len(note.statement.tail)
-        elif note.owed != owed.PARSED_UNSEEN and statements.get(note.name) is note.statement:
-            del statements[note.name]
-            self.prepared_bytes -= len(note.statement.tail)
-
-    def forgotten(self) -> None:
-        """DISCARD ALL or DEALLOCATE ALL: the client's names are free."""
-        self.statements = None
-        self.prepared_bytes = 0
-
-    @property
-    def mid_message(self) -> bool:
-        """Whether the server has got only the beginning of a message."""
-        return self._skip > 0
-
-    @abstractmethod
-    def fail(self, sqlstate: str, message: str, detail: str, hint: str = "") -> None:
-        """Tell the client why and close its connection."""
+    __slots__ = ()
 
     @abstractmethod
     def proceed(self) -> None:
@@ -185,9 +67,17 @@ class Speech(Sink):
         out: list[bytes] = []
         if not server.pending:
             server.since = monotonic()
+        usual = not (server.skipping or server.copying)
+        kind: int  # of what comes out of HEADER nothing is known otherwise, and nothing is fast
+        length: int
         while position + HEADER_BYTES <= end:
             kind, length = HEADER.unpack_from(data, position)
             after: int = position + 1 + length
+            if usual and kind in USUAL and after <= end:
+                taken = self._usual(server, kind, length, data, position)
+                if taken:
+                    position += taken
+                    continue
             if kind == framing.COPY_DATA and 4 <= length <= LONG_BYTES:
                 position = after
                 continue
@@ -214,8 +104,12 @@ class Speech(Sink):
             else:
                 self._enter(server, kind, data, position, after)
             position = after
-        if self.state == CLOSED:
-            return
+        if self.state != CLOSED:
+            self._said(server, out, data, start, position)
+
+    def _said(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
+        """A whole chunk was looked at: send it, keep the beginning of a message that has to be whole."""
+        end = len(data)
         if position < end:
             self._carry = data[position:]
             end = position
@@ -223,9 +117,45 @@ class Speech(Sink):
         else:
             self._skip = position - end
         self._send(server, out, data[start:end] if start or end != len(data) else data)
-        if server.free and not self._carry:
+        if not (server.pending or server.unsynced or self._carry) and server.free:
             # Nothing was owed for it (a lone Flush, the rest of a failed copy): nothing will settle it.
             self._rest(server)
+
+    def _usual(self, server: Server, kind: int, length: int, data: bytes, position: int) -> int:
+        """Enter what nearly every batch consists of, as ``_enter`` would; how many bytes it is, or 0."""
+        if kind == SYNC:
+            if length != 4:
+                return 0
+            server.pending.append(SYNCED)
+            server.unsynced = self._parsed_here = False
+            return HEADER_BYTES
+        if not 6 <= length <= SHORT_BYTES:
+            return 0
+        if kind == BIND:
+            if self.rename and not (
+                data[position + 5] == 0
+                and data[position + 6] == 0
+                and self._parsed_here
+                and not server.suspect
+                and self.unnamed is server.unnamed
+                and self.unnamed
+            ):
+                return 0
+            server.pending.append(BOUND)
+        elif kind == EXECUTE:
+            server.pending.append(EXECUTED)
+            self.pool.queries += 1
+        elif data[position + 5] == STATEMENT:
+            return 0
+        elif data.startswith(REST_OF_BATCH, position):
+            server.pending.extend(REST_OWED)
+            server.unsynced = self._parsed_here = False
+            self.pool.queries += 1
+            return REST_BYTES
+        else:
+            server.pending.append(DESCRIBED)
+        server.unsynced = True
+        return length + 1
 
     def _unheeded(self, server: Server, kind: int) -> bool:
         """Whether a message will have no reply of its own: it goes to the server as it is."""
@@ -236,14 +166,6 @@ class Speech(Sink):
             return True
         server.skipping = kind != framing.SYNC
         return server.skipping
-
-    def _suspect(self, server: Server, flags: int, sql: bytes) -> None:
-        """Remember what may change, and make way for what can't wait."""
-        server.suspect |= flags
-        if flags & (SETTINGS | UNKNOWN):
-            self.ledger.note(custom_names(sql))
-        if flags & DDL_DATABASE:
-            self.worker.database_ddl()
 
     def _answered(self, server: Server, flags: int, sql: bytes) -> bool:
         """Answer a suspicious Query that no server could: DEALLOCATE of a name that is shared there."""
@@ -281,143 +203,6 @@ class Speech(Sink):
             return False
         return kind != framing.PARSE or not self.rename or data[position + HEADER_BYTES] == 0
 
-    def _named(self, server: Server, kind: int, data: bytes, position: int, after: int) -> tuple[bytes, int]:
-        """Enter a message that names a statement.
-
-        Returns:
-            What to send instead and up to where it stands for the data; up to ``position`` if the message
-            goes on as it is, -1 if the client had to be cut.
-        """
-        if kind == framing.PARSE:
-            return self._parse(server, data, position, after)
-        first = position + HEADER_BYTES
-        if kind == framing.BIND:
-            first = data.find(b"\0", first, after) + 1
-        elif first >= after or data[first] != STATEMENT:
-            server.unsynced = True
-            server.pending.append(REPLIES[kind])
-            return b"", position
-        else:
-            first += 1
-        last = data.find(b"\0", first, after) if first else -1
-        if last < 0:
-            self.fail("08P01", "invalid string in message", "")
-            return b"", -1
-        if (server.notes or server.suspect & RESET) and self._uncertain(server, data[first:last]):
-            return b"", STALLED
-        server.unsynced = True
-        if kind == framing.CLOSE and last + 1 == after:
-            return self._close(server, data, (position, first, last))
-        return self._use(server, kind, data, (position, first, last))
-
-    def _close(self, server: Server, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
-        """Close of a statement: a shared one stays on the server, for others."""
-        position, first, last = at
-        name = data[first:last]
-        if self.statements and name in self.statements:
-            statement = self.statements.pop(name)
-            self.prepared_bytes -= len(statement.tail)
-            server.already(Note(owed.CLOSED_ALREADY, statement, name))
-            return b"", last + 1
-        if not name:
-            server.noted(Note(owed.UNNAMED_CLOSED, None, b"", self.unnamed, server.unnamed, NOTHING))
-            self.unnamed = server.unnamed = NOTHING
-            return b"", position
-        server.pending.append(owed.CLOSED)
-        return self._strange(data, at) if name.startswith(PREFIX) else (b"", position)
-
-    def _strange(self, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
-        """The message with another name, under which no server has a statement of somebody else."""
-        position, first, last = at
-        kind, length = HEADER.unpack_from(data, position)
-        head = HEADER.pack(kind, length + len(STRANGE)) + data[position + HEADER_BYTES : first]
-        return head + STRANGE + data[first:last], last
-
-    def _use(self, server: Server, kind: int, data: bytes, at: tuple[int, int, int]) -> tuple[bytes, int]:
-        """Bind, Describe or a spoiled Close of the statement whose name stands at the last two of ``at``."""
-        position, first, last = at
-        name = data[first:last]
-        statement = self.statements.get(name) if self.statements else None
-        inject = b""
-        foreign = name.startswith(PREFIX)
-        if not name:
-            inject = self._bring_unnamed(server)
-            foreign = server.unnamed is not self.unnamed or not self.unnamed
-        elif statement is not None:
-            if statement.name not in server.statements:
-                inject = server.prepare(statement, owed.PARSED_UNSEEN, name)
-            if kind == framing.BIND and statement.suspicion:
-                self._suspect(server, statement.suspicion, statement.tail)
-        if kind == framing.BIND and server.suspect & BOUND_NAME:
-            self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
-        server.pending.append(REPLIES[kind])
-        if statement is None and foreign:
-            return self._strange(data, at)
-        if statement is None:
-            return (inject, position) if not inject else (inject + data[position:last], last)
-        length = HEADER.unpack_from(data, position)[1] + len(statement.name) - len(name)
-        return inject + HEADER.pack(kind, length) + data[
-            position + HEADER_BYTES : first
-        ] + statement.name, last
-
-    def _parse(self, server: Server, data: bytes, position: int, after: int) -> tuple[bytes, int]:
-        first = position + HEADER_BYTES
-        if first < after and data[first] == 0:
-            server.unsynced = self._parsed_here = True
-            whole = HEADER.unpack_from(data, position)[1] + 1 == after - position
-            # One that is too long to be brought to another server is known by its header alone.
-            new = data[position : after if whole and after - position <= CARRY_LIMIT else first]
-            server.noted(Note(owed.UNNAMED, None, b"", self.unnamed, server.unnamed, new))
-            self.unnamed = server.unnamed = new
-            flags = parse_suspicion(data[first + 1 : after]) if whole else UNKNOWN
-            if flags:
-                self._suspect(server, flags, data[first + 1 : after])
-            return b"", position
-        last = data.find(b"\0", first, after)
-        if last < 0:
-            self.fail("08P01", "invalid string in message", "")
-            return b"", -1
-        name, tail = data[first:last], data[last + 1 : after]
-        if (server.notes or server.suspect & RESET) and self._uncertain(server, name):
-            return b"", STALLED
-        server.unsynced = True
-        if self.statements is None:
-            self.statements = {}
-        known = self.statements.get(name)
-        if known is not None:
-            # The server itself has to refuse it, because that also fails the transaction.
-            inject = (
-                b"" if known.name in server.statements else server.prepare(known, owed.PARSED_UNSEEN, name)
-            )
-            server.pending.append(owed.PLAIN_PARSED)
-            return inject + parse_message(known.name, tail), after
-        if len(self.statements) >= self.pool.statements_per_client:
-            self.fail(
-                "53400", "too many prepared statements", "", "Close statements that are no longer used."
-            )
-            return b"", -1
-        self.prepared_bytes += len(tail)
-        if self.prepared_bytes > PREPARED_BYTES_MAX:
-            self.fail(
-                "53400", "prepared statements are too long together", "", "Close those that are not used."
-            )
-            return b"", -1
-        statement: Statement = self.worker.statements.get(tail)
-        self.statements[name] = statement
-        if statement.name in server.statements:
-            server.already(Note(owed.PARSED_ALREADY, statement, name))
-            return b"", after
-        return server.prepare(statement, owed.PARSED, name), after
-
-    def _uncertain(self, server: Server, name: bytes) -> bool:
-        """Whether what a name stands for hangs on an answer that isn't there yet."""
-        pending = server.pending
-        if server.suspect & RESET and (owed.SIMPLE in pending or owed.SYNCED in pending):
-            return True  # it may be DEALLOCATE ALL
-        if owed.SYNCED not in pending or (not name and self._parsed_here):
-            return False
-        return any((note.owed in UNNAMED) is not bool(name) for note in server.notes)
-
     def _stall(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
         """Send what comes before ``position`` and keep the rest until the Sync is answered."""
         self._skip = 0
@@ -429,18 +214,6 @@ class Speech(Sink):
     def resume(self) -> None:
         """The Sync is answered: go on."""
         self.proceed()
-
-    def _bring_unnamed(self, server: Server) -> bytes:
-        """The Parse to send first if the unnamed statement was parsed on another server."""
-        mine = self.unnamed
-        if not mine or server.unnamed is mine or HEADER.unpack_from(mine)[1] >= len(mine):
-            return b""
-        server.noted(Note(owed.UNNAMED_UNSEEN, None, b"", mine, server.unnamed, mine))
-        server.unnamed = mine
-        flags = parse_suspicion(mine[HEADER_BYTES + 1 :])
-        if flags:
-            self._suspect(server, flags, mine)
-        return mine
 
     def _enter(self, server: Server, kind: int, data: bytes, position: int, after: int) -> None:
         """Enter the reply that a message will cause, for messages that go on as they are."""

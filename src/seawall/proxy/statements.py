@@ -9,6 +9,7 @@ has it prepared there first, unseen.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final
 
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE
@@ -21,6 +22,10 @@ CACHE_LIMIT: Final = 10_000
 
 CACHE_BYTES: Final = 256 * 1024 * 1024
 """Their texts together."""
+REMEMBERED_LIMIT: Final = 4_096
+"""Texts of which the suspicion is remembered, whoever parses them under whatever name."""
+REMEMBERED_BYTES: Final = 1_024
+"""Longest of these."""
 
 
 class Statement:
@@ -44,7 +49,16 @@ class Statement:
 
 def parse_suspicion(tail: bytes) -> int:
     """Flags of what running a parsed text may change in the session."""
-    return suspicion(tail[: max(tail.find(b"\0"), 0)])
+    end = tail.find(b"\0")
+    if 0 < end <= REMEMBERED_BYTES:
+        return _remembered(tail[:end])
+    return suspicion(tail[: max(end, 0)])
+
+
+@lru_cache(maxsize=REMEMBERED_LIMIT)
+def _remembered(sql: bytes) -> int:
+    """Texts that are parsed come again and again; their values travel apart."""
+    return suspicion(sql)
 
 
 def parse_message(name: bytes, tail: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 from seawall.proxy.client import Client
 from seawall.proxy.pool import Pool
 from seawall.proxy.server import Server
-from seawall.proxy.speech import ATTACHED, DETACHED
+from seawall.proxy.naming import ATTACHED, DETACHED
 from seawall.proxy.worker import Worker
 from seawall.wire.pgwire import framing
 

@@ -22,14 +22,15 @@ from seawall.proxy.client import Client
 from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in
 from seawall.proxy.errands import Batch
 from seawall.proxy.fitting import Fitting
+from seawall.proxy.home import Home
 from seawall.proxy.ledger import SURVIVES_DISCARD
+from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.pool import Pool
 from seawall.proxy.reported import Reported, reported_of
 from seawall.proxy.server import BROKEN, OPEN, Server
 from seawall.proxy.session_settings import EMPTY, Settings
 from seawall.proxy.settings import AuthMethod, Backend, Database, PoolMode, ProxySettings, User
 from seawall.proxy.shared import Row
-from seawall.proxy.speech import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.statements import StatementCache
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.passwords import Md5Secret, PlainSecret, Secret, parse_secret
@@ -86,7 +87,7 @@ class Worker:
         self.clients: dict[int, Client] = {}
         self.by_user: dict[str, int] = {}
         """How many of them each user has; bounded by their number."""
-        self.welcomes: dict[tuple[Pool, Settings], Reported] = {}
+        self.welcomes: dict[tuple[Home, Settings], Reported] = {}
         self.draining = False
         self.contended = False
         self.queue_overflows = 0

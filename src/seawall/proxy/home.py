@@ -1,0 +1,53 @@
+"""Where a client's servers come from, as far as a client knows it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from seawall.proxy.server import Server
+
+
+class Home(ABC):
+    """Where a client's servers come from, as far as the client knows it; ``pool.Pool`` is the whole of it.
+
+    Args:
+        session: whether clients keep their server between transactions.
+        statement_mode: whether there may be none of several statements.
+        statements_per_client: named statements that one client may hold.
+    """
+
+    __slots__ = (
+        "busy_s",
+        "errors",
+        "queries",
+        "session",
+        "statement_mode",
+        "statements_per_client",
+        "transactions",
+    )
+
+    def __init__(self, *, session: bool, statement_mode: bool, statements_per_client: int) -> None:
+        self.session: bool = session
+        self.statement_mode: bool = statement_mode
+        self.statements_per_client: int = statements_per_client
+        self.transactions: int = 0
+        self.queries: int = 0
+        self.errors: int = 0
+        self.busy_s: float = 0.0
+
+    @abstractmethod
+    def take(self, client: Any) -> Server | None:  # noqa: ANN401 -- what a client is comes after its home
+        """An idle server, or ``None`` if the client has to wait."""
+
+    @abstractmethod
+    def put(self, server: Server) -> None:
+        """A server is free."""
+
+    @abstractmethod
+    def wait(self, client: Any) -> None:  # noqa: ANN401
+        """Queue a client."""
+
+    @abstractmethod
+    def leave(self, client: Any) -> None:  # noqa: ANN401
+        """A waiting client went away."""

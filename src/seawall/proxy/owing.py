@@ -1,0 +1,317 @@
+"""What one server still owes, in order, and what is taken back when it doesn't come.
+
+Whoever sends a message to the server enters the reply it will cause into ``pending``, in
+order. The server's replies take entries off. The connection is free when nothing is pending, nothing was
+sent since the last Sync, and the last ReadyForQuery said "idle". Counting only ReadyForQuery would do for
+that; the entries in between are needed because prepared statements are shared: a Parse for a statement the
+server already has is not sent, and its ParseComplete has to appear in the client's stream exactly where the
+server would have put it; a Parse that the proxy adds must not be seen.
+
+*Errors.* In the extended protocol an ErrorResponse makes the server discard everything up to the next Sync,
+so all entries up to that Sync go too, along with what they promised (statements that were not prepared after
+all).
+
+*COPY.* While copying in, the server ignores Sync, whether sent before or after it said so. ``COPY_END``
+entries mark CopyDone and CopyFail among what was sent ahead, so that exactly the Syncs before it are
+forgotten.
+
+Source: PostgreSQL documentation, chapter "Message Flow"; ``PostgresMain`` for what is ignored while copying.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from seawall.proxy.owed import (
+    CLOSE_COMPLETE_MESSAGE,
+    CLOSED,
+    CLOSED_ALREADY,
+    CLOSED_UNSEEN,
+    COPY_END,
+    EXECUTED,
+    NOTED,
+    PARSE_COMPLETE_MESSAGE,
+    PARSED,
+    PARSED_ALREADY,
+    PARSED_UNSEEN,
+    PLAIN_PARSED,
+    SIMPLE,
+    SYNCED,
+    UNNAMED,
+    UNNAMED_CLOSED,
+    UNNAMED_UNSEEN,
+    UNSEEN,
+    Note,
+)
+from seawall.proxy.sink import Sink, descriptor
+from seawall.proxy.statements import Statement
+from seawall.wire.pgwire import framing
+from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE_COMPLETE, READY
+from seawall.wire.pgwire.messages import ProtocolViolation
+from seawall.wire.pgwire.scan import tag_suspicion
+
+MADE_UP_FROM: Final = PARSED_ALREADY
+OPEN, BROKEN = 0, 1
+
+
+class Owing:
+    """A server connection without its socket's side; ``server.Server`` is the whole of it.
+
+    Args:
+        transport: an asyncio transport.
+        sink: who gets what it says.
+        max_statements: named statements kept on it.
+    """
+
+    __slots__ = (
+        "_carry",
+        "_ready",
+        "_skip",
+        "applied",
+        "backend",
+        "born_at",
+        "cancels",
+        "copying",
+        "discarded",
+        "fd",
+        "key",
+        "last_error",
+        "max_statements",
+        "notes",
+        "overtime",
+        "parameters",
+        "paused",
+        "pending",
+        "pid",
+        "pool",
+        "retries",
+        "since",
+        "sink",
+        "skipping",
+        "stalled",
+        "state",
+        "statements",
+        "status",
+        "suspect",
+        "tap",
+        "transport",
+        "unnamed",
+        "unsynced",
+        "used_at",
+    )
+
+    def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401
+        self.transport: Any = transport
+        self.fd: int = descriptor(transport)
+        self.sink: Sink = sink
+        self.max_statements: int = max_statements
+        self.pending: deque[int] = deque()
+        self.notes: deque[Note] = deque()
+        self.statements: dict[bytes, bool] = {}
+        self.unnamed: bytes | None = None
+        """The unnamed Parse it holds, by identity."""
+        self.status: int = framing.IDLE
+        self.unsynced: bool = False
+        self.stalled: bool = False
+        """The client waits for a Sync's answer before it says more."""
+        self.skipping: bool = False
+        """An error was told, and no Sync was sent since: whatever else is said, the server skips."""
+        self.suspect: int = 0
+        self.discarded: bool = False
+        """DISCARD ALL passed."""
+        self.state: int = OPEN
+        self.paused: bool = False
+        self.applied: Any = None
+        self.parameters: Any = None
+        self.pool: Any = None
+        self.backend: Any = None
+        self.tap: Any = None
+        self.pid: int = 0
+        self.key: bytes = b""
+        self.born_at: float = 0.0
+        self.used_at: float = 0.0
+        self.since: float = 0.0
+        self.retries: int = 0
+        """Errands that were cancelled since it was last in the pool."""
+        self.cancels: int = 0
+        self.overtime: bool = False
+        """A cancel was sent because the query took too long."""
+        self.last_error: bytes = b""
+        self._carry: bytes = b""
+        self._skip: int = 0
+        self._ready: bool = False
+        """The chunk that is being read had a ReadyForQuery."""
+        self.copying: bool = False
+        """It reads copy data, and ignores Sync and Flush."""
+
+    def already(self, note: Note) -> None:
+        """Promise the client a reply to what was not sent; made up at once if nothing is before it."""
+        if self.pending or self._skip:
+            self.pending.append(note.owed)
+            self.notes.append(note)
+        else:
+            self.sink.deliver(
+                PARSE_COMPLETE_MESSAGE if note.owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE
+            )
+
+    def noted(self, note: Note) -> None:
+        """Enter what was sent and may have to be taken back."""
+        self.pending.append(note.owed)
+        self.notes.append(note)
+
+    def prepare(self, statement: Statement, owed: int, name: bytes) -> bytes:
+        """Return what to send so that the server has this statement, and enter it.
+
+        Args:
+            statement: which.
+            owed: ``PARSED`` if the client asked for it, ``PARSED_UNSEEN`` if it did not.
+            name: the client's name for it.
+        """
+        statements = self.statements
+        out = b""
+        if statements and len(statements) >= self.max_statements:
+            oldest = next(iter(statements))
+            del statements[oldest]
+            out = HEADER.pack(framing.CLOSE, len(oldest) + 6) + b"S" + oldest + b"\0"
+            self.noted(Note(CLOSED_UNSEEN, None, oldest))
+        statements[statement.name] = True
+        self.noted(Note(owed, statement, name))
+        return out + statement.parse
+
+    def copy_ended(self) -> None:
+        """The client sent CopyDone or CopyFail."""
+        if self.copying:
+            self.copying = False
+        elif self.pending:
+            self.pending.append(COPY_END)
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message of the server's was passed on only in part."""
+        return self._skip > 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is owed or only partly said."""
+        return bool(self.pending) or self.unsynced or self.copying or self._skip > 0
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is owed and no transaction is open."""
+        return not self.pending and not self.unsynced and self.status == framing.IDLE and not self._skip
+
+    def _replied(self, kind: int, data: bytes, position: int, after: int) -> bool:
+        """Take off what a less frequent message answers; true if the client must not see it."""
+        if kind == READY:
+            if position + 6 != after or not self.pending or self.pending[0] > SYNCED:
+                raise ProtocolViolation
+            self.status = data[position + 5]
+            self.copying = False
+            self._ready = True
+            self.pending.popleft()
+            return False
+        if kind == PARSE_COMPLETE:
+            return self._prepared()
+        if kind == framing.CLOSE_COMPLETE:
+            return self._closed(self.pending[0])
+        self._rare(kind, data[position + HEADER_BYTES : after])
+        return False
+
+    def _rare(self, kind: int, body: bytes) -> None:
+        pending = self.pending
+        if kind == framing.EMPTY_QUERY or kind == framing.PORTAL_SUSPENDED:  # noqa: PLR1714
+            if pending and pending[0] == EXECUTED:
+                pending.popleft()
+        elif kind == framing.ERROR:
+            self._failed(body)
+        elif kind == framing.PARAMETER_STATUS:
+            self.sink.parameter(self, body)
+        elif kind == framing.COPY_IN:
+            self._copy_began()
+        elif kind == framing.COPY_BOTH:
+            self.copying = True
+
+    def _tagged(self, tag: bytes) -> None:
+        # The rest is told by the text, and better: SET LOCAL has the tag of SET.
+        if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
+            self.suspect |= tag_suspicion(tag)
+            self.statements.clear()
+            self.sink.forgotten()
+            self.discarded = tag == b"DISCARD ALL"
+
+    def _closed(self, head: int) -> bool:
+        """CloseComplete came; true if the client must not see it."""
+        if head in (CLOSED, CLOSED_UNSEEN, UNNAMED_CLOSED):
+            self.pending.popleft()
+            if head != CLOSED:
+                self.notes.popleft()
+        return head == CLOSED_UNSEEN
+
+    def _prepared(self) -> bool:
+        """ParseComplete came; true if the client must not see it."""
+        head = self.pending[0]
+        if head in NOTED:
+            self.notes.popleft()
+        elif head != PLAIN_PARSED:
+            return False
+        self.pending.popleft()
+        return head in UNSEEN
+
+    def _make_up(self) -> bytes:
+        """Replies to what was never sent and is next in line."""
+        pending = self.pending
+        made: list[bytes] = []
+        while pending and pending[0] >= MADE_UP_FROM:
+            owed = pending.popleft()
+            if owed != COPY_END:
+                self.notes.popleft()
+                made.append(PARSE_COMPLETE_MESSAGE if owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE)
+        return b"".join(made)
+
+    def _failed(self, body: bytes) -> None:
+        self.last_error = body
+        self.copying = False
+        pending = self.pending
+        if pending and pending[0] != SIMPLE:
+            failed = pending[0] in NOTED
+            skipped: list[Note] = []
+            while pending and pending[0] != SYNCED:
+                if pending.popleft() in NOTED:
+                    skipped.append(self.notes.popleft())
+            while skipped:
+                note = skipped.pop()  # the last first, so that the oldest state is what is left
+                self._undo(note, failed=failed and not skipped)
+            if not pending:
+                self.unsynced = self.skipping = True
+        self.sink.refused(self, body)
+
+    def _undo(self, note: Note, *, failed: bool) -> None:
+        if note.owed in (PARSED, PARSED_UNSEEN) and note.statement is not None:
+            self.statements.pop(note.statement.name, None)
+        elif note.owed == CLOSED_UNSEEN:
+            self.statements[note.name] = True
+            return
+        elif note.owed in (UNNAMED, UNNAMED_UNSEEN, UNNAMED_CLOSED):
+            # A Parse drops the unnamed statement before it looks at the new text.
+            if self.unnamed is note.new:
+                self.unnamed = None if failed else note.held
+            for later in self.notes:
+                later.follow(note, failed=failed)
+        self.sink.undone(note, failed=failed)
+
+    def _copy_began(self) -> None:
+        """Forget what the server ignores (Syncs), and what ends the copy: end of data, or anything else."""
+        pending = self.pending
+        copying = pending.popleft()
+        while pending and pending[0] == SYNCED:
+            pending.popleft()
+        if not pending or pending[0] in (PARSED_ALREADY, CLOSED_ALREADY):
+            self.copying = True
+        elif pending[0] == COPY_END:
+            pending.popleft()
+        elif copying == SIMPLE and pending.popleft() in NOTED:
+            self._undo(self.notes.popleft(), failed=False)
+        if copying != SIMPLE and SYNCED not in pending:
+            self.unsynced = True  # the one that was sent is ignored: another has to come
+        pending.appendleft(copying)
