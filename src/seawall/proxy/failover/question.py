@@ -1,0 +1,205 @@
+"""What the watch asks a server, and what the answers and refusals say about it. Pure.
+
+``watch`` asks; an :class:`seawall.proxy.topology.Observation` is what comes of it, ``election`` judges that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import Final
+
+from seawall.kernel.errors import DatabaseUnavailable, SeawallError, ValidationError
+from seawall.proxy.connect import LoginFailed
+from seawall.proxy.topology import MISSES_MAX, Observation, parse_lsn
+
+__all__ = [
+    "QUESTION",
+    "ROLE",
+    "Answer",
+    "Row",
+    "essence",
+    "observed",
+    "read_answer",
+    "read_role",
+    "reason_of",
+    "refusal",
+    "same_life",
+    "unanswered",
+]
+
+Row = list[str | None]
+"""Values as text."""
+
+TEXT_CHARACTERS_MAX: Final = 300
+FOLLOWERS_MAX: Final = 64
+"""Servers that stream from one; what more there are, the question leaves out."""
+TIMELINE_DIGITS: Final = 8
+"""Of a segment's name: the first part, in hexadecimal."""
+LOST: Final = "08006"
+"""What ``connect`` says of a connection that ended without a word."""
+
+QUESTION: Final = """
+SELECT r.recovery,
+  CASE WHEN r.recovery THEN NULL ELSE pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END,
+  (SELECT pg_catalog.max(t) FROM (
+     SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver
+     UNION ALL SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()
+     UNION ALL SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) AS all_of_them(t)),
+  CASE WHEN r.recovery THEN NULL ELSE pg_catalog.pg_current_wal_lsn() END,
+  pg_catalog.pg_last_wal_receive_lsn(),
+  pg_catalog.pg_last_wal_replay_lsn(),
+  (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+  (SELECT stats_reset FROM pg_catalog.pg_stat_bgwriter),
+  pg_catalog.pg_postmaster_start_time(),
+  (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(application_name, client_addr, sync_state))
+   FROM (SELECT * FROM pg_catalog.pg_stat_replication LIMIT 64) AS followers)
+FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery) AS r
+"""
+"""One row. A control file tells an old timeline after a promotion, the name of a segment the right one; a
+server in recovery has no segment of its own, and of what it has the highest timeline is the newest."""
+ROLE: Final = "SELECT pg_catalog.pg_is_in_recovery()"
+"""Instead of an empty query where the server doesn't tell its role unasked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a server said to the full question.
+
+    Attributes:
+        started: when its postmaster started.
+        followers: name, address and synchronous state of those that stream from it.
+    """
+
+    in_recovery: bool
+    timeline: int
+    write_lsn: int | None
+    receive_lsn: int | None
+    replay_lsn: int | None
+    system_identifier: int
+    stats_reset: str
+    started: str
+    followers: tuple[tuple[str, str, str], ...] = ()
+
+
+def read_answer(rows: list[Row]) -> Answer:
+    """The facts in the only row that answers ``QUESTION``.
+
+    Raises:
+        ValidationError: it can't be such an answer.
+    """
+    try:
+        ((recovery, segment, timeline, write, receive, replay, system, reset, started, followers),) = rows
+        in_recovery = {"t": True, "f": False}[recovery or ""]
+        return Answer(
+            in_recovery=in_recovery,
+            timeline=int(timeline or 0) if in_recovery else int((segment or "")[:TIMELINE_DIGITS], 16),
+            write_lsn=_lsn(write),
+            receive_lsn=_lsn(receive),
+            replay_lsn=_lsn(replay),
+            system_identifier=int(system or ""),
+            stats_reset=reset or "",
+            started=started or "",
+            followers=_followers(followers),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError, ValidationError) as error:
+        raise ValidationError(f"the server's answer makes no sense: {str(rows)[:200]}") from error
+
+
+def read_role(rows: list[Row]) -> bool | None:
+    """Whether the server is in recovery, by its answer to ``ROLE``; ``None`` if that wasn't asked."""
+    return {"t": True, "f": False}.get(rows[0][0] or "") if len(rows) == 1 and len(rows[0]) == 1 else None
+
+
+def _lsn(text: str | None) -> int | None:
+    return None if text is None else parse_lsn(text)
+
+
+def _followers(text: str | None) -> tuple[tuple[str, str, str], ...]:
+    rows = json.loads(text)[:FOLLOWERS_MAX] if text else []
+    return tuple((str(name or ""), str(address or ""), str(state or "")) for name, address, state in rows)
+
+
+def observed(
+    before: Observation, answer: Answer, *, at: float, since: float, unwatched_s: float
+) -> Observation:
+    """What is known of a server after a full answer.
+
+    Args:
+        before: what was known of it.
+        answer: what it said.
+        at: when.
+        since: since when it can't have restarted.
+        unwatched_s: for how long nobody tried to connect before that.
+    """
+    return replace(
+        before,
+        reachable=True,
+        answered_at=at,
+        misses=0,
+        refused=False,
+        sqlstate="",
+        text="",
+        in_recovery=answer.in_recovery,
+        timeline=answer.timeline,
+        system_identifier=answer.system_identifier,
+        write_lsn=answer.write_lsn,
+        receive_lsn=answer.receive_lsn,
+        replay_lsn=answer.replay_lsn,
+        end_of_recovery=None if answer.in_recovery else answer.replay_lsn,
+        connected_since=since,
+        unwatched_s=unwatched_s,
+        stats_reset=answer.stats_reset,
+    )
+
+
+def same_life(before: Answer | None, answer: Answer) -> bool:
+    """Whether a writable server can't have restarted between two answers, though the connection was another.
+
+    Every recovery, also one after a crash of a single process, ends behind all that was written before it, so
+    that no two have the same end; a start without one is told by its time.
+    """
+    return (
+        before is not None
+        and not before.in_recovery
+        and not answer.in_recovery
+        and before.started == answer.started != ""
+        and before.system_identifier == answer.system_identifier
+        and before.replay_lsn == answer.replay_lsn
+    )
+
+
+def essence(observation: Observation) -> Observation:
+    """What makes a difference to anybody."""
+    return replace(observation, answered_at=0.0, text="", misses=min(observation.misses, MISSES_MAX))
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = error.reason if isinstance(error, DatabaseUnavailable) else str(error)
+    if isinstance(error, OSError) and error.errno:
+        text = os.strerror(error.errno)  # asyncio's own text names an address and not the reason
+    return " ".join(text.split())[:TEXT_CHARACTERS_MAX] or "no answer"
+
+
+def unanswered(before: Observation, text: str) -> Observation:
+    """What is known of a server that should have answered by now."""
+    return replace(before, reachable=False, refused=False, sqlstate="", text=text, misses=before.misses + 1)
+
+
+def refusal(before: Observation, error: BaseException) -> Observation:
+    """What is known of a server after an attempt to connect has failed."""
+    known = replace(before, connected_since=0.0)
+    if isinstance(error, LoginFailed):
+        sqlstate = "" if error.sqlstate == LOST else error.sqlstate
+    elif isinstance(error, SeawallError):
+        sqlstate = "XX000"  # it answers, but not as we know it
+    elif isinstance(error, ConnectionError | FileNotFoundError):
+        sqlstate = ""
+    else:  # no answer in time, no route, no such name: it was not the server that said no
+        return unanswered(known, reason_of(error))
+    text = reason_of(error)
+    found = replace(known, reachable=False, refused=True, sqlstate=sqlstate, text=text, misses=0)
+    # One that was gone and now hangs is no better than it was.
+    return replace(found, misses=max(before.misses, MISSES_MAX)) if found.gone else found

@@ -1,0 +1,389 @@
+"""The watch: one prober per server, on a connection of its own, that knows within moments what became of it.
+
+A probe is an empty query: it costs a server next to nothing, and since PostgreSQL 14 its answer brings the
+news that the server's role has changed (``in_hot_standby``). Every fifth is the full question; that is also
+asked first on every connection, and at once after such news. A connection that ends tells more, and sooner,
+than any probe: it ends with the server's processes.
+
+==========================  ==================================================================================
+what happens                what is told
+==========================  ==================================================================================
+an answer                   reachable, with the facts of the last full answer
+no answer in time           a miss, and another for every such time; still the same probe is waited for
+the connection ends         not reachable, at once; an attempt to connect follows at once
+an attempt is refused       refused, with the server's SQLSTATE if it gave one; attempts go on
+an attempt gets no answer   misses, as if it were a probe
+==========================  ==================================================================================
+
+It asks, and decides nothing: ``election`` does. ``conductor`` starts it and reads :meth:`Watch.observations`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from seawall.kernel.errors import DatabaseUnavailable, SeawallError
+from seawall.proxy.connect import Addresses, LoginFailed
+from seawall.proxy.failover.link import Link, Login, open_link
+from seawall.proxy.failover.question import (
+    QUESTION,
+    ROLE,
+    Answer,
+    Row,
+    essence,
+    observed,
+    read_answer,
+    read_role,
+    reason_of,
+    refusal,
+    same_life,
+    unanswered,
+)
+from seawall.proxy.settings import Backend, Failover, ProxySettings
+from seawall.proxy.topology import Observation
+
+__all__ = ["Prober", "Watch", "pace"]
+
+FULL_EVERY: Final = 5
+"""One probe in so many is the full question."""
+PROBES_PER_S_MAX: Final = 500
+"""Over all servers; where there are more servers each is asked less often."""
+LOGIN_TIMEOUT_S: Final = 5.0
+"""Where the configuration sets no limit."""
+RETRY_FIRST_S: Final = 0.05
+RETRY_SOON_S: Final = 0.2
+"""The longest pause between attempts while an outage is young."""
+RETRY_LAST_S: Final = 0.9
+YOUNG_S: Final = 30.0
+DENIED_RETRY_S: Final = 30.0
+"""Between attempts where the login is refused for good: each is a line in that server's log."""
+HURRIED_S: Final = 0.01
+"""Between two attempts at least, however many ask for one."""
+ABANDON_S: Final = 3.0
+"""A connection that has been silent for so long is given up for a new one."""
+HOT_STANDBY: Final = "in_hot_standby"
+
+
+class Prober:
+    """Watches one server for as long as :meth:`run` runs.
+
+    Args:
+        name: the backend's.
+        connect: opens a connection to it.
+        login: whom to log in as.
+        interval_s: between two probes.
+        timeout_s: after which a probe is missed.
+        login_timeout_s: for a login and the first answer, once connected.
+        changed: called when something else is known than before.
+        rng: in [0, 1).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[Link]],
+        login: Login,
+        *,
+        interval_s: float,
+        timeout_s: float,
+        login_timeout_s: float,
+        changed: Callable[[], None],
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self.observation = Observation(name=name)
+        self.answer: Answer | None = None
+        """The last to the full question."""
+        self.probes = 0
+        self._connect = connect
+        self._login = login
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._login_timeout_s = login_timeout_s
+        self._changed = changed
+        self._rng = rng
+        self._clock = asyncio.get_running_loop().time
+        self._nudge: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._looks: list[asyncio.Future[None]] = []
+        """Wait for the next probe; bounded by the connections to the supervisor's socket."""
+        self._looking: list[asyncio.Future[None]] = []
+        """Wait for what the present one brings."""
+        self._backoff_s = RETRY_FIRST_S
+        self._alive_since = 0.0
+        """Since when the server that answered last can't have restarted."""
+        self._down_at: float | None = None
+        self._left_at: float | None = None
+        """Since when there is neither a connection nor an attempt."""
+        self._gap_s = 0.0
+        """The longest such time since the last answer."""
+
+    def __repr__(self) -> str:
+        state = "reachable" if self.observation.reachable else self.observation.text or "not reached yet"
+        return f"Prober({self.observation.name!r}, {state})"
+
+    async def look(self) -> None:
+        """Ask now; returns when an answer, a refusal or a miss is younger than this call."""
+        future = asyncio.get_running_loop().create_future()
+        self._looks.append(future)
+        if not self._nudge.done():
+            self._nudge.set_result(None)
+        await future
+
+    async def run(self) -> None:
+        """Connect, ask, connect again."""
+        while True:
+            pause_s = 0.0
+            attempt = asyncio.create_task(self._attempt())
+            try:
+                await self._patiently(attempt)
+                link = attempt.result()
+            except (SeawallError, OSError) as error:
+                pause_s = self._refused(error)
+            else:
+                try:
+                    await self._session(link)
+                except (SeawallError, OSError) as error:
+                    self._lost(error)
+            finally:
+                attempt.cancel()
+                if attempt.done() and not attempt.cancelled() and attempt.exception() is None:
+                    attempt.result().close()
+            if pause_s:
+                await asyncio.wait({self._nudge}, timeout=pause_s)
+                await asyncio.sleep(HURRIED_S)
+
+    async def _attempt(self) -> Link:
+        """Connect, log in, ask the full question."""
+        self._begin()
+        try:
+            link = await self._connect()
+        finally:
+            if self._left_at is not None:
+                self._gap_s = max(self._gap_s, self._clock() - self._left_at)
+            self._left_at = None
+        try:
+            async with asyncio.timeout(self._login_timeout_s):
+                await link.log_in(self._login)
+                since = self._clock()
+                link.send(QUESTION)
+                self._take(await link.reply(), since)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    async def _session(self, link: Link) -> None:
+        """Probe until the connection ends, or is silent for too long."""
+        number = 1
+        while True:
+            if number:
+                await self._rest(link)
+            self._begin()
+            told = link.parameters.get(HOT_STANDBY)
+            full = number % FULL_EVERY == 0
+            link.send(QUESTION if full else ROLE if told is None else "")
+            reply = asyncio.create_task(link.reply())
+            try:
+                await self._patiently(reply, ABANDON_S)
+                rows = reply.result()
+            finally:
+                reply.cancel()
+            if full:
+                self._take(rows, self.observation.connected_since)
+            else:
+                self._answered()
+            role = read_role(rows)
+            changed = role is not None and role is not self.observation.in_recovery
+            number = 0 if changed or told != link.parameters.get(HOT_STANDBY) else number + 1
+
+    async def _rest(self, link: Link) -> None:
+        """Until the next probe is due; raises if the connection ends meanwhile."""
+        idle = asyncio.create_task(link.idle())
+        try:
+            waited_for: set[asyncio.Future[None]] = {idle, self._nudge}
+            await asyncio.wait(waited_for, timeout=self._interval_s, return_when=asyncio.FIRST_COMPLETED)
+            if idle.done():
+                idle.result()
+        finally:
+            idle.cancel()
+
+    async def _patiently(self, answer: asyncio.Task[Any], abandon_s: float = math.inf) -> None:
+        """Wait for an answer, and count a miss for every time in which it should have come."""
+        began = self._clock()
+        while not answer.done():
+            due = self._clock() + self._timeout_s
+            await asyncio.wait({answer}, timeout=self._timeout_s)
+            # Had this process itself not run for so long, the answer might be there already.
+            if not answer.done() and self._clock() < due + self._timeout_s:
+                silent_s = self._clock() - began
+                self._missed(silent_s)
+                if silent_s >= abandon_s:
+                    raise DatabaseUnavailable(self.observation.name, self.observation.text)
+
+    # --- what is known ------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """A probe begins, which answers whoever has asked for one by now."""
+        self.probes += 1
+        self._looking += self._looks
+        self._looks = []
+        if self._nudge.done():
+            self._nudge = asyncio.get_running_loop().create_future()
+
+    def _know(self, observation: Observation) -> None:
+        before, self.observation = self.observation, observation
+        if essence(before) != essence(observation):
+            self._changed()
+
+    def _conclude(self, observation: Observation) -> None:
+        """What the present probe has brought."""
+        self._know(observation)
+        for future in self._looking:
+            if not future.done():
+                future.set_result(None)
+        self._looking.clear()
+
+    def _take(self, rows: list[Row], since: float) -> None:
+        answer = read_answer(rows)
+        before = self.observation
+        gap_s = before.unwatched_s
+        if before.connected_since != since:
+            gap_s = self._gap_s
+            if same_life(self.answer, answer):
+                since, gap_s = self._alive_since, 0.0
+        self.answer, self._alive_since = answer, since
+        self._down_at, self._gap_s, self._backoff_s = None, 0.0, RETRY_FIRST_S
+        self._conclude(observed(before, answer, at=self._clock(), since=since, unwatched_s=gap_s))
+
+    def _answered(self) -> None:
+        before = self.observation
+        self._conclude(replace(before, reachable=True, answered_at=self._clock(), misses=0, text=""))
+
+    def _missed(self, silent_s: float) -> None:
+        self._looking += self._looks
+        self._looks = []
+        self._conclude(unanswered(self.observation, f"no answer for {silent_s:.2f} s"))
+
+    def _lost(self, error: Exception) -> None:
+        """The connection is gone; what became of the server, the next attempt shows."""
+        self._left_at = self._clock()
+        self._know(replace(self.observation, reachable=False, connected_since=0.0, text=reason_of(error)))
+
+    def _refused(self, error: Exception) -> float:
+        """An attempt has failed; returns when to make the next."""
+        now = self._left_at = self._clock()
+        if self._down_at is None:
+            self._down_at = now
+        found = refusal(self.observation, error)
+        self._conclude(found)
+        if isinstance(error, LoginFailed) and error.final:
+            return DENIED_RETRY_S
+        if not found.refused or found.sqlstate:
+            return RETRY_FIRST_S  # it took its time already, or is about to let us in
+        pause_s = self._backoff_s * (0.5 + self._rng() / 2)
+        last_s = RETRY_SOON_S if now - self._down_at < YOUNG_S else RETRY_LAST_S
+        self._backoff_s = min(self._backoff_s * 2, last_s)
+        return pause_s
+
+
+def pace(failover: Failover, servers: int) -> float:
+    """How long between two probes of one server, with so many."""
+    return max(failover.probe_interval_s, servers / PROBES_PER_S_MAX)
+
+
+class Watch:
+    """All servers' probers.
+
+    Args:
+        settings: of the proxy.
+        changed: called when something else is known than before; what, is in :meth:`observations`.
+    """
+
+    def __init__(self, settings: ProxySettings, changed: Callable[[], None]) -> None:
+        self._settings = settings
+        self._addresses = Addresses(settings.timeouts.dns_refresh_s)
+        self._login = Login.of(settings)
+        self._changed = changed
+        self._backends = {backend.name: backend for backend in settings.backends}
+        self._probers: dict[str, Prober] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        hosts = [backend.host for backend in settings.backends]
+        self._by_host = {one.host: one.name for one in settings.backends if hosts.count(one.host) == 1}
+        self._sync: dict[str, str] = {}
+        """What a primary said last of its followers, who go by their names there, or are known by address."""
+
+    def __repr__(self) -> str:
+        return f"Watch({list(self._probers.values())})"
+
+    def start(self) -> None:
+        """Begin, in the loop that is running."""
+        failover = self._settings.failover
+        self._probers = {
+            name: Prober(
+                name,
+                functools.partial(self._open, backend),
+                self._login,
+                interval_s=pace(failover, len(self._backends)),
+                timeout_s=failover.probe_timeout_s,
+                login_timeout_s=self._settings.timeouts.connect_s or LOGIN_TIMEOUT_S,
+                changed=self._changed,
+            )
+            for name, backend in self._backends.items()
+        }
+        self._tasks = [asyncio.create_task(prober.run()) for prober in self._probers.values()]
+
+    async def stop(self) -> None:
+        """End, and hang up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def observations(self) -> tuple[Observation, ...]:
+        """What is known of each server, in the order of the configuration."""
+        for prober in self._probers.values():
+            for follower, address, state in prober.answer.followers if prober.answer is not None else ():
+                name = follower if follower in self._backends else self._by_host.get(address, "")
+                self._sync[name] = state
+        return tuple(
+            replace(prober.observation, sync_state=self._sync.get(name, ""))
+            for name, prober in self._probers.items()
+        )
+
+    async def look(self, name: str) -> None:
+        """Ask one server now; returns when what is known of it is younger than this call.
+
+        Raises:
+            KeyError: there is no such server.
+        """
+        await self._probers[name].look()
+
+    async def run(self, name: str, sql: str, timeout_s: float) -> list[Row]:
+        """Run a statement on a server, on a connection of its own; the probes go on meanwhile.
+
+        Raises:
+            DatabaseUnavailable: the server can't be reached, refuses, or is too slow.
+            KeyError: there is no such server.
+        """
+        backend = self._backends[name]
+        try:
+            async with asyncio.timeout(timeout_s):
+                link = await self._open(backend)
+                try:
+                    await link.log_in(self._login)
+                    link.send(sql)
+                    return await link.reply()
+                finally:
+                    link.close()
+        except TimeoutError as error:
+            raise DatabaseUnavailable(name, f"no answer within {timeout_s:g} s") from error
+        except (SeawallError, OSError) as error:
+            raise DatabaseUnavailable(name, reason_of(error)) from error
+
+    async def _open(self, backend: Backend) -> Link:
+        return await open_link(self._addresses, backend, self._settings.timeouts.user_timeout_s)

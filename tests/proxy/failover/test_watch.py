@@ -1,0 +1,507 @@
+"""The watch on virtual time: what it asks and when, what it hears, and how soon it says so."""
+
+import asyncio
+
+import pytest
+
+from seawall.kernel.errors import DatabaseUnavailable
+from seawall.proxy.connect import LoginFailed
+from seawall.proxy.failover import watch as module
+from seawall.proxy.failover.link import Login
+from seawall.proxy.failover.question import QUESTION, ROLE
+from seawall.proxy.failover.watch import (
+    ABANDON_S,
+    DENIED_RETRY_S,
+    FULL_EVERY,
+    RETRY_LAST_S,
+    RETRY_SOON_S,
+    YOUNG_S,
+    Prober,
+    Watch,
+    pace,
+)
+from seawall.proxy.settings import Backend, Failover, ProxySettings
+from seawall.testing import VirtualClock, run
+from tests.proxy.failover.test_question import PRIMARY, REPLICA
+
+LOGIN = Login(user="postgres", database="postgres")
+REFUSED = ConnectionRefusedError(111, "Connect call failed")
+CLOSED = LoginFailed("the server closed the connection")
+
+
+class FakeServer:
+    """A server as the watch sees it."""
+
+    def __init__(self):
+        self.row = list(PRIMARY)
+        self.hot_standby = "off"
+        self.refuses = None
+        self.hangs = False
+        self.hangs_at_connect = False
+        self.asked = []
+        self.connects = []
+        self.links = []
+
+    async def connect(self):
+        self.connects.append(now())
+        if self.hangs_at_connect:
+            await asyncio.sleep(0.8)
+            raise TimeoutError
+        if isinstance(self.refuses, OSError):
+            raise self.refuses
+        self.links.append(FakeLink(self))
+        return self.links[-1]
+
+    def cut(self, error=CLOSED):
+        """End all connections."""
+        for link in self.links:
+            if not link.ended.done():
+                link.ended.set_exception(error)
+                link.ended.exception()
+
+    def becomes(self, row, hot_standby):
+        self.row, self.hot_standby = list(row), hot_standby
+
+
+class FakeLink:
+    def __init__(self, server):
+        self.server = server
+        self.parameters = {}
+        self.ended = asyncio.get_running_loop().create_future()
+        self.question = None
+        self.closed = False
+
+    async def log_in(self, login):
+        await self.unless_ended()
+        if self.server.refuses is not None:
+            raise self.server.refuses
+        self.report()
+
+    def report(self):
+        if self.server.hot_standby is not None:
+            self.parameters["in_hot_standby"] = self.server.hot_standby
+
+    def send(self, sql):
+        self.question = sql
+        self.server.asked.append((now(), sql))
+
+    async def reply(self):
+        await self.unless_ended()
+        self.report()
+        if self.question == QUESTION:
+            return [self.server.row]
+        return [[self.server.row[0]]] if self.question == ROLE else []
+
+    async def idle(self):
+        await asyncio.shield(self.ended)
+
+    async def unless_ended(self):
+        while self.server.hangs:
+            await asyncio.wait({self.ended}, timeout=0.01)
+            if self.ended.done():
+                break
+        if self.ended.done():
+            self.ended.result()
+
+    def close(self):
+        self.closed = True
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+class Watched:
+    """A prober at work, with what it has told and when."""
+
+    def __init__(self, server, **changes):
+        self.server = server
+        self.told = []
+        options = {
+            "interval_s": 0.1,
+            "timeout_s": 0.15,
+            "login_timeout_s": 5.0,
+            "rng": lambda: 1.0,
+            **changes,
+        }
+        self.prober = Prober("one", server.connect, LOGIN, changed=self.changed, **options)
+
+    def changed(self):
+        self.told.append((round(now(), 3), self.prober.observation))
+
+    async def __aenter__(self):
+        self.task = asyncio.create_task(self.prober.run())
+        return self
+
+    async def __aexit__(self, *failure):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    @property
+    def now(self):
+        return self.prober.observation
+
+
+def watching(scenario, server=None, **changes):
+    """Run a scenario with a prober on a server, from time 1000."""
+
+    async def main():
+        async with Watched(server or FakeServer(), **changes) as watched:
+            await scenario(watched, watched.server)
+        assert all(link.closed for link in watched.server.links)
+
+    run(main(), VirtualClock(1000.0))
+
+
+def test_the_full_question_comes_first_and_then_one_in_five():
+    async def scenario(watched, server):
+        await asyncio.sleep(2.05)
+        asked = [sql for _, sql in server.asked]
+        assert asked[: 2 * FULL_EVERY + 1] == [QUESTION, *[""] * 4, QUESTION, *[""] * 4, QUESTION]
+        assert [round(at - 1000, 3) for at, _ in server.asked[:4]] == [0.0, 0.1, 0.2, 0.3]
+        assert watched.now.reachable
+        assert watched.now.timeline == 2
+        assert watched.now.connected_since == 1000.0
+        assert len(watched.told) == 1, "nothing has changed since"
+        assert watched.now.answered_at == pytest.approx(1002.0)
+
+    watching(scenario)
+
+
+def test_news_of_another_role_is_asked_about_at_once():
+    async def scenario(watched, server):
+        server.becomes(REPLICA, "on")
+        await asyncio.sleep(0.05)
+        assert watched.now.in_recovery
+        server.becomes(PRIMARY, "off")
+        await asyncio.sleep(0.1)
+        assert not watched.now.in_recovery
+        assert [sql for _, sql in server.asked] == [QUESTION, "", QUESTION]
+        assert watched.now.end_of_recovery == watched.now.replay_lsn
+
+    server = FakeServer()
+    server.becomes(REPLICA, "on")
+    watching(scenario, server)
+
+
+def test_a_server_that_does_not_tell_its_role_is_asked_for_it():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.15)
+        server.becomes(PRIMARY, None)
+        await asyncio.sleep(0.1)
+        assert [sql for _, sql in server.asked] == [QUESTION, ROLE, ROLE, QUESTION]
+        assert watched.now.in_recovery is False
+
+    server = FakeServer()
+    server.becomes(REPLICA, None)
+    watching(scenario, server)
+
+
+def test_a_connection_that_ends_is_told_at_once_and_a_refusal_right_after():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.55)
+        server.refuses = REFUSED
+        server.cut()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        (lost_at, lost), (refused_at, refused) = watched.told[-2:]
+        assert lost_at == refused_at == 1000.55
+        assert (lost.reachable, lost.connected_since, lost.gone, lost.pending) == (False, 0.0, False, True)
+        assert refused.gone
+        assert refused.text == "Connection refused"
+        assert refused.in_recovery is False, "what it was last is still known"
+
+    watching(scenario)
+
+
+def test_a_server_that_is_back_is_found_soon_and_its_new_life_is_told():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.5)
+        server.refuses = REFUSED
+        server.cut()
+        await asyncio.sleep(3)
+        assert len(watched.told) == 3, "only what changes is told"
+        server.refuses, server.row[8] = None, "another start"
+        await asyncio.sleep(RETRY_SOON_S + 0.02)
+        assert watched.now.reachable
+        assert watched.now.connected_since > 1003.0
+        assert 0 < watched.now.unwatched_s <= RETRY_SOON_S + 0.02
+
+    watching(scenario)
+
+
+def test_pauses_grow_and_stay_short_while_an_outage_is_young():
+    async def scenario(watched, server):
+        await asyncio.sleep(YOUNG_S + 30)
+        pauses = [
+            later - earlier for earlier, later in zip(server.connects, server.connects[1:], strict=False)
+        ]
+        assert pauses[0] == pytest.approx(0.06)
+        assert pauses[1] == pytest.approx(0.11)
+        assert max(pauses[: int(YOUNG_S / 0.22)]) == pytest.approx(RETRY_SOON_S + 0.01)
+        assert pauses[-1] == pytest.approx(RETRY_LAST_S + 0.01)
+        assert watched.prober.observation.gone
+
+    server = FakeServer()
+    server.refuses = REFUSED
+    watching(scenario, server)
+
+
+def test_pauses_are_jittered():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.11)
+        assert [round(at - 1000, 3) for at in server.connects] == [0.0, 0.035, 0.095]
+
+    server = FakeServer()
+    server.refuses = REFUSED
+    watching(scenario, server, rng=lambda: 0.0)
+
+
+def test_a_server_that_starts_is_tried_again_at_once():
+    async def scenario(watched, server):
+        await asyncio.sleep(1.0)
+        assert watched.now.gone
+        assert watched.now.sqlstate == "57P03"
+        assert len(server.connects) >= 16
+        server.refuses = None
+        await asyncio.sleep(0.07)
+        assert watched.now.reachable
+
+    server = FakeServer()
+    server.refuses = LoginFailed("the database system is starting up", "57P03")
+    watching(scenario, server)
+
+
+def test_a_login_that_is_refused_for_good_is_seldom_tried():
+    async def scenario(watched, server):
+        await asyncio.sleep(3 * DENIED_RETRY_S)
+        assert len(server.connects) == 3
+        assert watched.now.refused
+        assert not watched.now.gone
+        assert watched.now.text == "password authentication failed"
+
+    server = FakeServer()
+    server.refuses = LoginFailed("password authentication failed", "28P01")
+    watching(scenario, server)
+
+
+def test_a_server_that_hangs_is_gone_after_three_misses_and_back_with_its_answer():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.55)
+        server.hangs = True
+        await asyncio.sleep(0.6)
+        assert [(at, one.misses, one.gone) for at, one in watched.told[1:]] == [
+            (1000.75, 1, False),
+            (1000.9, 2, False),
+            (1001.05, 3, True),
+        ]
+        assert watched.now.connected_since == 1000.0, "the connection stands"
+        asked = len(server.asked)
+        await asyncio.sleep(1.0)
+        assert len(server.asked) == asked, "the same probe is waited for"
+        server.hangs = False
+        await asyncio.sleep(0.011)
+        assert watched.now.reachable
+        assert watched.now.misses == 0
+        assert watched.now.connected_since == 1000.0
+        assert len(server.connects) == 1
+
+    watching(scenario)
+
+
+def test_a_connection_that_is_silent_for_long_is_given_up_and_the_server_still_gone():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.55)
+        server.hangs = True
+        await asyncio.sleep(ABANDON_S + 1)
+        assert len(server.connects) == 2
+        assert server.links[0].closed
+        assert watched.now.connected_since == 0.0
+        assert watched.now.gone
+        assert all(one.gone for _, one in watched.told[3:])
+
+    watching(scenario)
+
+
+def test_a_server_that_swallows_everything_is_gone_after_three_misses():
+    async def scenario(watched, server):
+        assert watched.now.pending
+        await asyncio.sleep(0.46)
+        assert watched.now.gone
+        assert watched.now.misses == 3
+        await asyncio.sleep(3)
+        server.hangs_at_connect = False
+        await asyncio.sleep(1)
+        assert watched.now.reachable
+
+    server = FakeServer()
+    server.hangs_at_connect = True
+    watching(scenario, server)
+
+
+def test_a_process_that_has_not_run_itself_blames_no_server():
+    clock = VirtualClock(1000.0)
+
+    async def main():
+        async with Watched(FakeServer()) as watched:
+            await asyncio.sleep(0.55)
+            watched.server.hangs = True
+            await asyncio.sleep(0.06)
+            clock.advance(10.0)  # as if stopped by a signal
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+            assert watched.now.misses == 0
+            watched.server.hangs = False
+            await asyncio.sleep(0.02)
+            assert watched.now.reachable
+
+    run(main(), clock)
+
+
+def test_a_lost_connection_without_a_restart_leaves_the_life_as_it_was():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.5)
+        server.cut()
+        await asyncio.sleep(0.01)
+        assert watched.now.reachable
+        assert (watched.now.connected_since, watched.now.unwatched_s) == (1000.0, 0.0)
+        server.row[5] = "0/1000028"
+        server.cut()
+        await asyncio.sleep(0.01)
+        assert watched.now.connected_since > 1000.5, "a crash: another end of recovery"
+
+    watching(scenario)
+
+
+def test_an_answer_that_makes_no_sense_is_told_as_such():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.2)
+        assert watched.now.refused
+        assert not watched.now.gone
+        assert "makes no sense" in watched.now.text
+
+    server = FakeServer()
+    server.row = ["nonsense"]
+    watching(scenario, server)
+
+
+def test_a_look_is_answered_by_a_probe_that_began_after_it():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.52)
+        before = len(server.asked)
+        await watched.prober.look()
+        assert now() == pytest.approx(1000.52)
+        assert len(server.asked) == before + 1
+        assert watched.now.answered_at == pytest.approx(1000.52)
+
+    watching(scenario)
+
+
+def test_a_look_at_a_lost_connection_waits_for_the_next_attempt():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.52)
+        server.hangs = True
+        look = asyncio.create_task(watched.prober.look())
+        await asyncio.sleep(0.05)
+        server.hangs, server.refuses = False, REFUSED
+        server.cut()
+        await look
+        assert now() == pytest.approx(1000.57)
+        assert watched.now.gone
+
+    watching(scenario)
+
+
+def test_a_look_at_a_server_that_hangs_ends_with_a_miss():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.55)
+        server.hangs = True
+        await asyncio.sleep(0.1)
+        await watched.prober.look()
+        assert now() == pytest.approx(1000.75)
+        assert watched.now.misses == 1
+
+    watching(scenario)
+
+
+def test_looks_cut_a_pause_short_but_attempts_stay_apart():
+    async def scenario(watched, server):
+        await asyncio.sleep(20)
+        before = len(server.connects)
+        for _ in range(10):
+            await asyncio.gather(*(watched.prober.look() for _ in range(5)))
+        assert len(server.connects) - before == 10
+        assert now() - 1020 == pytest.approx(0.1, abs=0.02)
+
+    server = FakeServer()
+    server.refuses = REFUSED
+    watching(scenario, server)
+
+
+def test_with_many_servers_each_is_asked_less_often():
+    assert pace(Failover(), 3) == 0.1
+    assert pace(Failover(), 50) == 0.1
+    assert pace(Failover(), 1000) == 2.0
+
+
+def settings(*backends, **changes):
+    return ProxySettings(backends=backends, **changes)
+
+
+def test_sync_states_come_from_who_is_followed(monkeypatch):
+    servers = {"one": FakeServer(), "two": FakeServer(), "three": FakeServer()}
+    for name in ("two", "three"):
+        servers[name].becomes(REPLICA, "on")
+    servers["one"].row[9] = (
+        '[["two", null, "sync"], ["walreceiver", "10.0.0.3", "potential"], ["x", "9", "async"]]'
+    )
+    backends = [Backend(name=name, host=f"10.0.0.{index}") for index, name in enumerate(servers, 1)]
+
+    async def opened(addresses, backend, user_timeout_s):
+        return await servers[backend.name].connect()
+
+    monkeypatch.setattr(module, "open_link", opened)
+
+    async def main():
+        changes = []
+        watch = Watch(settings(*backends), lambda: changes.append(now()))
+        watch.start()
+        await asyncio.sleep(0.05)
+        states = {one.name: one.sync_state for one in watch.observations()}
+        assert states == {"one": "", "two": "sync", "three": "potential"}
+        assert len(changes) == 3
+        await watch.look("two")
+        assert "Prober('two', reachable)" in repr(watch)
+        with pytest.raises(KeyError):
+            await watch.look("four")
+        await watch.stop()
+        assert all(link.closed for server in servers.values() for link in server.links)
+
+    run(main(), VirtualClock(1000.0))
+
+
+def test_statements_run_on_connections_of_their_own(monkeypatch):
+    server = FakeServer()
+
+    async def opened(*_):
+        return await server.connect()
+
+    monkeypatch.setattr(module, "open_link", opened)
+
+    async def main():
+        watch = Watch(settings(Backend(name="one", host="10.0.0.1")), lambda: None)
+        assert await watch.run("one", ROLE, 1.0) == [["f"]]
+        server.hangs = True
+        with pytest.raises(DatabaseUnavailable, match="one: no answer within 1 s"):
+            await watch.run("one", ROLE, 1.0)
+        server.hangs, server.refuses = False, REFUSED
+        with pytest.raises(DatabaseUnavailable, match="one: Connection refused"):
+            await watch.run("one", ROLE, 1.0)
+        server.refuses = LoginFailed("permission denied for function pg_promote", "42501")
+        with pytest.raises(DatabaseUnavailable, match="one: permission denied"):
+            await watch.run("one", ROLE, 1.0)
+        with pytest.raises(KeyError):
+            await watch.run("two", ROLE, 1.0)
+        assert all(link.closed for link in server.links)
+
+    run(main(), VirtualClock(1000.0))
