@@ -217,7 +217,10 @@ def test_the_verbs_that_are_told_exist() -> None:
 
 def toml_blocks() -> Iterable[tuple[str, str]]:
     """The TOML on the pages about the proxy."""
-    for name in ("run-the-proxy", "operate-the-proxy", "choose-a-pool-mode", "move-from-pgbouncer"):
+    for name in (
+        *("run-the-proxy", "operate-the-proxy", "choose-a-pool-mode", "move-from-pgbouncer"),
+        *("fail-over", "follow-patroni"),
+    ):
         for body in blocks(page(f"how-to/{name}.md"), "toml"):
             yield name, body
 

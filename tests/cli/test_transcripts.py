@@ -1,0 +1,91 @@
+"""What the pages show of a terminal is what the verbs print."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from seawall.cli import exits, main, proxy_orders
+from tests.proxy.consoles import TOPOLOGY, FakeRescue, FakeSupervisor, RunningConsole
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("how-to/fail-over.md", "how-to/switch-over.md", "how-to/follow-patroni.md")
+BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+SAFE = {
+    "worker": 0,
+    "pid": 1048577,
+    "user": "shop",
+    "database": "shop",
+    "state": "idle",
+    "outcome": "nothing",
+    "reason": "portable",
+    "hint": "",
+}
+HURT = {
+    **SAFE,
+    "pid": 1048579,
+    "state": "in transaction",
+    "outcome": "40001",
+    "reason": "the transaction read now()",
+    "hint": "pass the time as a parameter",
+}
+SERVING = {**TOPOLOGY, "primary": "primary-1"}
+
+
+def transcripts():
+    """Every command of the pages with what the page says that it prints."""
+    for page in PAGES:
+        for block in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                command, _, printed = part.partition("\n")
+                yield pytest.param(command, printed, id=f"{Path(page).stem}: {command}")
+
+
+@pytest.fixture
+def console(tmp_path):
+    supervisor = FakeSupervisor()
+    supervisor.topologies = [
+        SERVING,
+        {**SERVING, "phase": "paused", "reason": "2 transactions are open"},
+        {**SERVING, "phase": "holding", "primary": None, "reason": "replica-1 is promoted"},
+        {**SERVING, "primary": "replica-1"},
+    ]
+    supervisor.gate.clear()
+    supervisor.answers["switchover"] = {
+        "done": True,
+        "old_primary": "primary-1",
+        "new_primary": "replica-1",
+        "pause_ms": 210,
+    }
+    supervisor.rows["failovers"] = [
+        {
+            "at": "2026-03-01T12:00:00+00:00",
+            "kind": "failover",
+            "old_primary": "primary-1",
+            "new_primary": "replica-1",
+            "timeline": 3,
+            "took_ms": 870,
+            "outcome": "done",
+            "reason": "primary-1 did not answer",
+        }
+    ]
+    with RunningConsole(tmp_path, supervisor, rescue=FakeRescue(SAFE, HURT, SAFE)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("command", "printed"), list(transcripts()))
+def test_a_page_shows_what_is_printed(console, command, printed, monkeypatch):
+    program, *arguments = shlex.split(command)
+    if "switchover" not in arguments:
+        monkeypatch.setattr(proxy_orders, "LOOK_S", 60.0)  # on a busy machine an order may take a moment
+    assert program == "seawall"
+    answer = CliRunner().invoke(main.app, [*arguments, "--port", str(console.port)])
+    assert answer.exit_code in {exits.OK, exits.BROKEN}
+    assert [line.rstrip() for line in answer.output.splitlines()] == printed.splitlines()
+
+
+def test_there_are_transcripts_on_pages():
+    assert len(list(transcripts())) >= 6
