@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from seawall._version import __version__
 from seawall.proxy.client import Client
+from seawall.proxy.naming import ATTACHED, WAITING
 from seawall.proxy.server import Server
-from seawall.proxy.speech import ATTACHED, WAITING
 from seawall.wire.pgwire import framing, messages, sqlstate
 from seawall.wire.pgwire.framing import MessageReader
 from seawall.wire.pgwire.messages import ProtocolViolation
