@@ -149,10 +149,12 @@ def elect(
         verdict = _Verdict(Phase.SERVING, None, "the watch is not let in: " + "; ".join(texts))
     else:
         verdict = _verdict(observations, roles, memory, leader_said)
+    if verdict.primary is not None and leader_said is not None:
+        for name in _primaries(roles):
+            roles[name] = NodeRole.PRIMARY if name == verdict.primary else NodeRole.ZOMBIE
+    if ordered is not None and tracked:
+        verdict = _obey(ordered, verdict)
     if verdict.primary is not None:
-        if leader_said is not None:
-            for name in _primaries(roles):
-                roles[name] = NodeRole.PRIMARY if name == verdict.primary else NodeRole.ZOMBIE
         look = memory.seen[verdict.primary]
         memory = replace(
             memory,
@@ -161,8 +163,6 @@ def elect(
             system_identifier=look.system_identifier,
             timeline=max(memory.timeline, look.timeline),
         )
-    if ordered is not None and tracked:
-        verdict = _obey(ordered, verdict)
     if (verdict.phase, verdict.primary) != (memory.phase, memory.primary) or not memory.epoch:
         memory = replace(memory, epoch=memory.epoch + 1, phase=verdict.phase, primary=verdict.primary)
     topology = Topology(
