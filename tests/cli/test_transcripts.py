@@ -33,6 +33,7 @@ HURT = {
     "hint": "pass the time as a parameter",
 }
 SERVING = {**TOPOLOGY, "primary": "primary-1"}
+REPLAYING = "replica-1 has replaced primary-1; what was lost with that is replayed first"
 
 
 def transcripts():
@@ -49,8 +50,9 @@ def console(tmp_path):
     supervisor = FakeSupervisor()
     supervisor.topologies = [
         SERVING,
-        {**SERVING, "phase": "paused", "reason": "2 transactions are open"},
-        {**SERVING, "phase": "holding", "primary": None, "reason": "replica-1 is promoted"},
+        {**SERVING, "phase": "paused", "reason": "switchover from primary-1 to replica-1"},
+        {**SERVING, "phase": "paused", "reason": "primary-1 is being replaced"},
+        {**SERVING, "phase": "replaying", "primary": "replica-1", "reason": REPLAYING},
         {**SERVING, "primary": "replica-1"},
     ]
     supervisor.gate.clear()

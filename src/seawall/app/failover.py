@@ -181,7 +181,13 @@ class FailoverSection(Section):
         ),
     ] = _FAILOVER.rejoin_command
     switchover_timeout: Annotated[
-        float, span(0.1, 3_600.0, "A planned switchover that takes longer is given up.")
+        float,
+        span(
+            0.1,
+            3_600.0,
+            "How long a planned switchover waits for open transactions to end, and again for the replica to "
+            "have everything; then it is given up.",
+        ),
     ] = _FAILOVER.switchover_timeout_s
     replay_window: Annotated[
         float,

@@ -25,8 +25,8 @@ MESSAGE_LIMIT: Final = 65_536
 PORTALS_LIMIT: Final = 100
 QUEUE_LIMIT: Final = 100
 """Messages of one connection that may wait for their turn, before it isn't read any more."""
-ORDER_MARGIN_S: Final = 10.0
-"""An order is waited for by so much longer than a switchover may take."""
+ORDER_MARGIN_S: Final = 180.0
+"""Checkpoint, fencing and promotion have limits of their own, beside ``switchover_timeout_s``."""
 TEXT_OID: Final = 25
 NO_DATA: Final = b"n\0\0\0\4"
 SERVER_VERSION: Final = "16.0 (Seawall)"
@@ -438,7 +438,8 @@ class Console:
         if not self.may_order:
             hint = "auth.admin_users names those who may."
             raise ProtocolViolation(f'user "{self.user}" may give no orders', "42501", hint=hint)
-        patience_s = self.worker.settings.failover.switchover_timeout_s + ORDER_MARGIN_S
+        # It is the limit for the open transactions to end, and again for the replica to have everything.
+        patience_s = 2 * self.worker.settings.failover.switchover_timeout_s + ORDER_MARGIN_S
         answer = await self._ask_supervisor(order.message, patience_s)
         rows = [{"item": key, "value": value} for key, value in answer.items() if key != "done"]
         return Answer(list(order.columns), rows if order.columns else [], order.tag)
