@@ -170,8 +170,14 @@ class RunningConsole:
         self.worker.siblings = Siblings(self.worker, self._directory)
         self.worker.derive_secrets()
         door = Door(100, 100)
+        self._greeters = []
+
+        def greet():
+            self._greeters.append(Greeter(self.worker, door))
+            return self._greeters[-1]
+
         self._servers = [
-            await self.loop.create_server(lambda: Greeter(self.worker, door), "127.0.0.1", 0),
+            await self.loop.create_server(greet, "127.0.0.1", 0),
             await asyncio.start_unix_server(
                 ControlServer(self.workers[1]).serve, str(socket_path(self._directory, 1))
             ),
@@ -188,4 +194,9 @@ class RunningConsole:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for greeter in self._greeters:
+            if greeter.transport is not None:
+                greeter.transport.abort()
         await self.loop.shutdown_default_executor()
+        for _ in range(3):
+            await asyncio.sleep(0)  # what was aborted is closed in the next turn
