@@ -7,6 +7,9 @@ from tests.app.minimal import BACKEND, USER, load, problem, refusal
 MD5 = "md5" + "0" * 32
 SCRAM = scram_secret("hunter2", b"s" * 16)
 SELF = '[failover]\nauthority = "self"\nsole_proxy = true\nfence_command = ["fence", "{host}"]\n'
+ASKS = '[auth]\nstats_users = ["bob"]\n'
+WITNESSES = '[failover]\nauthority = "self"\nwitnesses = ["a:1"]\nfence_command = ["x"]\n'
+EYE = f'[[auth.users]]\nname = "eye"\npassword = "{SCRAM}"\n'
 TWO = '[[backends.instances]]\nname = "two"\nhost = "db2.internal"\n'
 
 
@@ -106,7 +109,7 @@ def test_what_does_not_go_together_is_told(text: str, key: str, hint: str, tmp_p
         "[health_checks]\ntimeout = '1s'",
         f"{SELF}probe_timeout = 1\ndown_after = 3\n{TWO}",
         f"{SELF}\n{TWO}[replay]\npin_sequences = true\nmode = 'on'",
-        f'[failover]\nauthority = "self"\nwitnesses = ["a:1"]\nfence_command = ["x"]\n{TWO}',
+        f'[failover]\nauthority = "self"\nwitnesses = ["a:1"]\nfence_command = ["x"]\n{TWO}{ASKS}',
         "[failover]\nprobe_timeout = 1",
         '[failover]\npatroni = ["http://a:1"]\ntopology = "multi-primary"',
         "[failover]\nenabled = false\n[replay]\nmode = 'shadow'",
@@ -145,7 +148,9 @@ def test_addresses_that_let_nobody_in_are_a_warning() -> None:
     [
         (f'[failover]\nauthority = "self"\nsole_proxy = true\n{TWO}', "failover.fence_command is not set"),
         (SELF, "there is one server"),
-        (f'{SELF}witnesses = ["a:1"]\n{TWO}', "failover.witnesses names some"),
+        (f'{SELF}witnesses = ["a:1"]\n{TWO}{ASKS}', "failover.witnesses names some"),
+        (f"{WITNESSES}{TWO}", "failover.witnesses can't be asked"),
+        (f'{WITNESSES}{TWO}[auth]\nstats_users = ["eye"]\n{EYE}', "failover.witnesses can't be asked"),
         ('[failover]\nrejoin_command = ["x"]', "failover.rejoin_command is not run"),
         (
             f'{SELF}promote_command = ["x", "{{nodes}}"]\n{TWO}',

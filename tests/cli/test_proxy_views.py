@@ -88,7 +88,7 @@ def test_the_history(safe):
     answer = invoke(safe, "failovers")
     assert answer.exit_code == exits.OK
     head, row = answer.stdout.splitlines()
-    assert head.split() == list(FAILOVER)
+    assert head.split() == list(proxy_views.TOLD)
     assert "870" in row
     assert json.loads(invoke(safe, "failovers", "--json").stdout) == {
         "failovers": [{name: str(value) for name, value in FAILOVER.items()}]

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from seawall.cli import exits, main, proxy_orders
-from tests.proxy.consoles import TOPOLOGY, FakeRescue, FakeSupervisor, RunningConsole
+from tests.proxy.consoles import FAILOVER, TOPOLOGY, FakeRescue, FakeSupervisor, RunningConsole
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("how-to/fail-over.md", "how-to/switch-over.md", "how-to/follow-patroni.md")
@@ -64,14 +64,11 @@ def console(tmp_path):
     }
     supervisor.rows["failovers"] = [
         {
-            "at": "2026-03-01T12:00:00+00:00",
-            "kind": "failover",
+            **FAILOVER,
+            "at": "2026-03-01T12:00:00.120+00:00",
             "old_primary": "primary-1",
             "new_primary": "replica-1",
-            "timeline": 3,
-            "took_ms": 870,
-            "outcome": "done",
-            "reason": "primary-1 did not answer",
+            "reason": "replica-1 is primary",
         }
     ]
     with RunningConsole(tmp_path, supervisor, rescue=FakeRescue(SAFE, HURT, SAFE)) as made:

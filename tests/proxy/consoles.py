@@ -39,13 +39,18 @@ TOPOLOGY = {
 }
 FAILOVER = {
     "at": "2026-03-01T12:00:00+00:00",
-    "kind": "failover",
+    "kind": "unplanned",
     "old_primary": "two",
     "new_primary": "one",
     "timeline": 3,
     "took_ms": 870,
     "outcome": "done",
-    "reason": "two did not answer",
+    "reason": "one is primary",
+    "end_lsn": "0/3000148",
+    "detected_ms": 12,
+    "promoted_ms": 820,
+    "resumed_ms": 870,
+    "replays": 4,
 }
 
 

@@ -22,8 +22,8 @@ from tests.repo.test_docs import blocks
 
 SRC = tree.ROOT / "src" / "seawall"
 PROXY = {path.stem: path for path in (SRC / "proxy").glob("*.py")}
-NOT_SPOKEN = frozenset({"check", "check_socket"})
-"""They try servers on their own behalf; no client hears of it."""
+NOT_SPOKEN = frozenset({"check", "check_socket", "election", "topology"})
+"""They look at servers on the proxy's own behalf; no client hears of it."""
 SPEAKING = [path for name, path in PROXY.items() if name not in NOT_SPOKEN] + [
     SRC / "wire" / "pgwire" / name for name in ("startup.py", "login.py", "messages.py", "scram.py")
 ]

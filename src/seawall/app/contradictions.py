@@ -32,6 +32,7 @@ Rule: TypeAlias = Callable[[Document], Iterator[Complaint]]
 MISSED_PROBES: Final = 3
 """So many late answers in a row mean that a server is down."""
 COMMANDS: Final = ("fence_command", "promote_command", "repoint_command", "rejoin_command")
+SCRAM_PREFIX: Final = "SCRAM-SHA-256$"
 BRACED: Final = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -284,6 +285,19 @@ def _own_promotion(document: Document) -> Iterator[str]:
         yield 'failover.authority = "self", and there is one server: none can take its place'
     if failover.sole_proxy and failover.witnesses:
         yield "failover.sole_proxy says that there is no other proxy, and failover.witnesses names some"
+    if failover.witnesses and not any(_can_ask(user, document) for user in document.auth.users):
+        yield (
+            "failover.witnesses can't be asked: of auth.stats_users and auth.admin_users nobody has a "
+            "password that is known here, with which to log in to their consoles"
+        )
+
+
+def _can_ask(user: UserSection, document: Document) -> bool:
+    """Whether this proxy could log in to another one's console as this user."""
+    password = user.password.reveal() if user.password else ""
+    known = user.server_password or user.server_password_file or user.password_file
+    plain = bool(password) and not password.startswith(SCRAM_PREFIX)
+    return user.name in {*document.auth.stats_users, *document.auth.admin_users} and (bool(known) or plain)
 
 
 def _commands(document: Document) -> Iterator[str]:

@@ -38,7 +38,20 @@ EXPLAIN_HELP: Final = (
     "Tell what every client would see if the primary were lost now, and why. Nothing is done. Exits with 1 "
     "if some client would see an error, with 0 if none would."
 )
-FAILOVERS_HELP: Final = "List the changes of the primary since the proxy started, the newest last."
+FAILOVERS_HELP: Final = (
+    "List what became of each primary that was lost or replaced since the proxy started, the newest first."
+)
+TOLD: Final[tuple[str, ...]] = (
+    "at",
+    "kind",
+    "old_primary",
+    "new_primary",
+    "took_ms",
+    "replays",
+    "outcome",
+    "reason",
+)
+"""Of a failover, to people."""
 
 
 def explain_failover(
@@ -86,7 +99,8 @@ def failovers(
     if json:
         as_json({"failovers": result.rows})
     else:
-        print_table(result, "the primary has not changed since the proxy started")
+        told = [name for name in TOLD if name in result.columns]
+        print_table(Result(told, result.rows), "the primary has not changed since the proxy started")
 
 
 def _asked(

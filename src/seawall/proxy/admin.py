@@ -180,7 +180,10 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "topology": (
         *("epoch", "phase", "primary", "multi_primary", "timeline", "system_identifier", "tracked", "reason"),
     ),
-    "failovers": ("at", "kind", "old_primary", "new_primary", "timeline", "took_ms", "outcome", "reason"),
+    "failovers": (
+        *("at", "kind", "old_primary", "new_primary", "timeline", "took_ms", "outcome", "reason", "end_lsn"),
+        *("detected_ms", "promoted_ms", "resumed_ms", "replays"),
+    ),
     "explain": ("worker", "pid", "user", "database", "state", "outcome", "reason", "hint"),
 }
 """Columns that are there even if nothing is to be shown; a row may have more."""
