@@ -8,12 +8,13 @@ import pytest
 
 from seawall.app import build, config
 from seawall.app.build import Together
+from seawall.app.embedded_hooks import EmbeddedHooks
 from seawall.embedded import cluster as clusters
 from seawall.embedded import engines
 from seawall.embedded.state import FILE_NAME
 from seawall.kernel.errors import DatabaseUnavailable, InfrastructureError
 from seawall.proxy import check_socket, supervisor
-from seawall.proxy.settings import Backend, Listen, ProxySettings, Role
+from seawall.proxy.settings import Authority, Backend, Listen, ProxySettings, Role
 from seawall.proxy.supervisor import Running
 from tests.app.minimal import MINIMAL
 
@@ -60,12 +61,19 @@ def servers(monkeypatch) -> Servers:
 
 
 @pytest.fixture
-def proxied(monkeypatch) -> list[ProxySettings]:
+def given() -> list[object]:
+    """The hooks of every proxy that was run."""
+    return []
+
+
+@pytest.fixture
+def proxied(monkeypatch, given) -> list[ProxySettings]:
     """The settings of every proxy that was run; each is ready at once and stopped at once."""
     found: list[ProxySettings] = []
 
-    def run(settings, on_ready, log):
+    def run(settings, on_ready, log, hooks):
         found.append(settings)
+        given.append(hooks)
         on_ready(RUNNING)
         log("worker 0 ended")
         return 0
@@ -87,13 +95,14 @@ def together(wanted: Together, said: list[str] | None = None) -> list[tuple[Runn
     return ready
 
 
-def test_a_proxy_is_run_with_its_settings_and_its_log(proxied, monkeypatch, caplog) -> None:
+def test_a_proxy_is_run_with_its_settings_and_its_log(proxied, given, monkeypatch, caplog) -> None:
     levels = []
     monkeypatch.setattr(logging, "basicConfig", lambda **options: levels.append(options["level"]))
     loaded = config.loads(MINIMAL, {"SEAWALL_LOG_LEVEL": "error"})
     ready: list[Running] = []
     assert build.run_proxy(loaded, ready.append) == 0
     assert (proxied, ready, levels) == ([loaded.settings], [RUNNING], ["ERROR"])
+    assert given == [None]
     assert caplog.messages == ["worker 0 ended"]
 
 
@@ -110,23 +119,31 @@ def test_a_check_plans_looks_and_judges(monkeypatch) -> None:
     assert report.backends == ()
 
 
-def test_servers_of_our_own_are_created_proxied_and_removed(servers, proxied) -> None:
+def test_servers_of_our_own_are_created_proxied_and_removed(servers, proxied, given) -> None:
     said: list[str] = []
     ready = together(Together(replicas=1, synchronous=True, engine="system", listen=("127.0.0.1:0",)), said)
     assert ready == [(RUNNING, servers)]
     assert servers.done == ["create", "exit"]
+    assert isinstance(given[0], EmbeddedHooks)
     assert servers.options["replicas"] == 1
     assert servers.options["synchronous"] is True
     assert servers.options["directory"] is None
     assert servers.options["engine"].kind == "system"
     (settings,) = proxied
     assert settings.auth.trust_loopback
+    assert (settings.failover.authority, settings.failover.sole_proxy) == (Authority.SELF, True)
     assert settings.listen == (Listen(host="127.0.0.1", port=0),)
     assert settings.backends == (
         Backend(name="pg1", host="127.0.0.1", port=5, role=Role.REPLICA),
         Backend(name="pg2", host="127.0.0.1", port=6, role=Role.PRIMARY),
     )
     assert said == ["starting PostgreSQL 18.4: a primary and 1 replica", "stopping the PostgreSQL servers"]
+
+
+def test_a_server_that_is_alone_is_not_replaced(servers, proxied) -> None:
+    del servers.nodes[0]
+    together(Together(replicas=0))
+    assert proxied[0].failover.authority is Authority.EXTERNAL
 
 
 @pytest.mark.parametrize(("running", "done"), [(False, ["open", "start", "exit"]), (True, ["open", "start"])])

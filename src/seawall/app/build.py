@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from seawall.app import config
-from seawall.proxy.settings import Backend, ProxySettings, Role
+from seawall.proxy.settings import Authority, Backend, ProxySettings, Role
 
 if TYPE_CHECKING:
     from seawall.embedded.cluster import Cluster
     from seawall.embedded.node import Node
     from seawall.proxy.check import Report
+    from seawall.proxy.failover.hooks import Hooks
     from seawall.proxy.supervisor import Running
 
-__all__ = ["Together", "check_servers", "in_front_of", "run_proxy", "run_together"]
+__all__ = ["Together", "check_servers", "in_front_of", "promoting", "run_proxy", "run_together"]
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 PLACEHOLDER: Final = "localhost:1"
@@ -53,12 +54,13 @@ class Together:
     workers: int | None = None
 
 
-def run_proxy(loaded: config.Loaded, on_ready: Callable[[Running], None]) -> int:
+def run_proxy(loaded: config.Loaded, on_ready: Callable[[Running], None], hooks: Hooks | None = None) -> int:
     """Run a proxy until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     Args:
         loaded: the configuration.
         on_ready: called once, when clients can connect.
+        hooks: do something to the servers when the primary changes; ``None``: the configured commands.
 
     Raises:
         InfrastructureError: an address can't be listened on, or a worker doesn't start.
@@ -67,7 +69,7 @@ def run_proxy(loaded: config.Loaded, on_ready: Callable[[Running], None]) -> int
 
     logging.basicConfig(level=loaded.log_level, format=LOG_FORMAT, stream=sys.stderr)
     logger = logging.getLogger("seawall.proxy")
-    return supervisor.run(loaded.settings, on_ready, log=logger.warning)
+    return supervisor.run(loaded.settings, on_ready, log=logger.warning, hooks=hooks)
 
 
 def check_servers(settings: ProxySettings) -> Report:
@@ -89,6 +91,12 @@ def in_front_of(settings: ProxySettings, nodes: Sequence[Node], primary: Node) -
         for node in nodes
     )
     return dataclasses.replace(settings, backends=backends)
+
+
+def promoting(settings: ProxySettings) -> ProxySettings:
+    """The same settings of a proxy that has its servers to itself and replaces a primary that is lost."""
+    own = dataclasses.replace(settings.failover, authority=Authority.SELF, sole_proxy=True)
+    return dataclasses.replace(settings, failover=own)
 
 
 def run_together(
@@ -114,9 +122,13 @@ def run_together(
     overrides = config.Overrides(listen=wanted.listen, workers=wanted.workers, backends=(PLACEHOLDER,))
     loaded = config.loads("", env, trust_loopback=True, overrides=overrides, source="the command line")
     with _terminated_as_interrupted(), _servers(wanted, say) as cluster:
+        from seawall.app.embedded_hooks import EmbeddedHooks  # noqa: PLC0415 -- only this verb pays for it
+
         settings = in_front_of(loaded.settings, cluster.nodes, cluster.primary)
+        if len(cluster.nodes) > 1:
+            settings = promoting(settings)
         ready = dataclasses.replace(loaded, settings=settings)
-        return run_proxy(ready, lambda running: on_ready(running, cluster))
+        return run_proxy(ready, lambda running: on_ready(running, cluster), EmbeddedHooks(cluster))
 
 
 @contextlib.contextmanager

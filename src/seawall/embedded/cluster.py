@@ -393,6 +393,15 @@ class Cluster:
             stopped = tuple(old.name for old in writable if stop_old)
             return Promotion(name, timeline, stopped, following, stranded)
 
+    def follow(self, name: str) -> None:
+        """Have all others follow a node that is primary or about to be; returns when they have been told.
+
+        Raises:
+            UsageError: There is no such node.
+        """
+        with self._command():
+            self._follow(self.node(name))
+
     def rejoin(self, name: str) -> Rejoin:
         """Make a node a streaming replica of the present primary, whatever it was and whatever its state.
 

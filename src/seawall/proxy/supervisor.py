@@ -1,4 +1,4 @@
-"""The parent of the workers: binds the sockets, starts the workers, replaces one that died.
+"""The parent of the workers: binds the sockets, starts and replaces the workers, has the primary followed.
 
 Every worker has listening sockets of its own on the same addresses (``SO_REUSEPORT``), made here and kept
 open here: while a worker is being replaced, whoever connects to its sockets waits in their queues and is not
@@ -23,10 +23,15 @@ from pathlib import Path
 from typing import Final
 
 from seawall.kernel.errors import InfrastructureError
-from seawall.proxy.control import socket_path
+from seawall.proxy.control import socket_path, supervisor_path
+from seawall.proxy.failover.conductor import Conductor
+from seawall.proxy.failover.crew import Crew
+from seawall.proxy.failover.desk import Desk
+from seawall.proxy.failover.hooks import Hooks
 from seawall.proxy.process import BACKLOG, LENGTH_BYTES, READY_LINE, Inheritance
 from seawall.proxy.settings import Listen, ProxySettings
 from seawall.proxy.shared import WORKERS_MAX, Block
+from seawall.proxy.topology import untracked
 
 START: Final = "from seawall.proxy.process import main; main()"
 START_TIMEOUT_S: Final = 20.0
@@ -116,12 +121,18 @@ class Supervisor:
     Args:
         settings: what the proxy has been told.
         log: takes a line about what happened.
+        hooks: do something to the servers when the primary changes; ``None``: the configured commands.
     """
 
-    def __init__(self, settings: ProxySettings, log: Callable[[str], None] = _quietly) -> None:
+    def __init__(
+        self, settings: ProxySettings, log: Callable[[str], None] = _quietly, hooks: Hooks | None = None
+    ) -> None:
         self._count = min(settings.workers or os.cpu_count() or 1, WORKERS_MAX)
         self._settings = settings
         self._log = log
+        self._hooks = hooks
+        self._conductor: Conductor | None = None
+        self._desk: Desk | None = None
         self._block = Block()
         self._sockets: list[list[socket.socket]] = []
         self._controls: list[socket.socket] = []
@@ -143,6 +154,7 @@ class Supervisor:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._bind()
+            await self._follow()
             await asyncio.gather(*(self._launch(number) for number in range(self._count)))
         except BaseException:
             await self.stop(now=True)
@@ -170,6 +182,17 @@ class Supervisor:
         self._controls = [
             bind_unix(socket_path(self._directory, number), 0o600) for number in range(self._count)
         ]
+
+    async def _follow(self) -> None:
+        """Begin to follow the primary, so that it is known when the first client comes."""
+        if self._settings.failover.enabled:
+            crew = Crew(self._directory, self._count)
+            self._conductor = Conductor(self._settings, self._block, crew, self._log, self._hooks)
+            self._conductor.start()
+        else:
+            self._block.publish(untracked("failover.enabled is false").to_json())
+        self._desk = Desk(self._conductor)
+        await self._desk.open(bind_unix(supervisor_path(self._directory), 0o600))
 
     async def _launch(self, number: int) -> None:
         listening = [sock.fileno() for sock in self._sockets[number]]
@@ -243,6 +266,11 @@ class Supervisor:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        if self._desk is not None:
+            self._desk.close()
+            supervisor_path(self._directory).unlink(missing_ok=True)
+        if self._conductor is not None:
+            await self._conductor.stop()
         for control in self._controls:
             control.close()
         for listen in self.addresses:
@@ -266,9 +294,10 @@ async def serve(
     settings: ProxySettings,
     on_ready: Callable[[Running], None] = _quietly,
     log: Callable[[str], None] = _quietly,
+    hooks: Hooks | None = None,
 ) -> int:
     """Run a proxy until SIGTERM, SIGINT or SIGHUP, then drain; a second signal ends it at once."""
-    supervisor = Supervisor(settings, log)
+    supervisor = Supervisor(settings, log, hooks)
     stop = asyncio.Event()
 
     def asked() -> None:
@@ -293,6 +322,7 @@ def run(
     settings: ProxySettings,
     on_ready: Callable[[Running], None] = _quietly,
     log: Callable[[str], None] = _quietly,
+    hooks: Hooks | None = None,
 ) -> int:
     """Run a proxy in the foreground; returns the exit code.
 
@@ -300,4 +330,4 @@ def run(
         AddressInUse: an address can't be listened on.
         InfrastructureError: a worker doesn't start.
     """
-    return asyncio.run(serve(settings, on_ready, log))
+    return asyncio.run(serve(settings, on_ready, log, hooks))

@@ -108,10 +108,16 @@ def test_answers_are_rows_of_text():
     async def scenario(wire):
         wire.link.send("SELECT 1")
         assert wire.said == messages.query("SELECT 1")
-        wire.says(row("a", None), row("b", "ä"), messages.command_complete("SELECT 2"))
+        wire.says(
+            messages.row_description([("x", 25), ("y", 25)]),
+            row("a", None),
+            row("b", "ä"),
+            messages.command_complete("SELECT 2"),
+        )
         wire.says(messages.parameter_status("in_hot_standby", "on"), messages.ready_for_query(b"I"))
         assert await wire.link.reply() == [["a", None], ["b", "ä"]]
         assert wire.link.parameters["in_hot_standby"] == "on"
+        assert wire.link.columns == ("x", "y")
 
     talking(scenario)
 

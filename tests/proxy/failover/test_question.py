@@ -192,8 +192,9 @@ def test_only_what_matters_makes_a_difference():
     late = unanswered(unanswered(unanswered(SEEN, "1"), "2"), "3")
     assert essence(late) == essence(unanswered(late, "4"))
     assert essence(SEEN) != essence(unanswered(SEEN, ""))
+    grown = answer(write="0/7000000")
     assert essence(observed(SEEN, answer(), at=1.0, since=0.0, unwatched_s=0.0)) == essence(
-        observed(SEEN, answer(), at=2.0, since=0.0, unwatched_s=0.0)
+        observed(SEEN, grown, at=2.0, since=0.0, unwatched_s=0.0)
     )
 
 

@@ -163,7 +163,8 @@ def test_the_full_question_comes_first_and_then_one_in_five():
         assert watched.now.timeline == 2
         assert watched.now.connected_since == 1000.0
         assert len(watched.told) == 1, "nothing has changed since"
-        assert watched.now.answered_at == pytest.approx(1002.0)
+        assert watched.now.answered_at == pytest.approx(1002.0), "the age of the facts"
+        assert watched.prober.trouble_at is None
 
     watching(scenario)
 
@@ -209,6 +210,7 @@ def test_a_connection_that_ends_is_told_at_once_and_a_refusal_right_after():
         assert (lost.reachable, lost.connected_since, lost.gone, lost.pending) == (False, 0.0, False, True)
         assert refused.gone
         assert refused.text == "Connection refused"
+        assert watched.prober.trouble_at == pytest.approx(1000.55)
         assert refused.in_recovery is False, "what it was last is still known"
 
     watching(scenario)
@@ -296,6 +298,7 @@ def test_a_server_that_hangs_is_gone_after_three_misses_and_back_with_its_answer
             (1001.05, 3, True),
         ]
         assert watched.now.connected_since == 1000.0, "the connection stands"
+        assert watched.prober.trouble_at == pytest.approx(1000.6)
         asked = len(server.asked)
         await asyncio.sleep(1.0)
         assert len(server.asked) == asked, "the same probe is waited for"
@@ -392,6 +395,7 @@ def test_a_look_is_answered_by_a_probe_that_began_after_it():
         await watched.prober.look()
         assert now() == pytest.approx(1000.52)
         assert len(server.asked) == before + 1
+        assert server.asked[-1][1] == QUESTION
         assert watched.now.answered_at == pytest.approx(1000.52)
 
     watching(scenario)

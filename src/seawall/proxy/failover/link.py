@@ -57,6 +57,8 @@ class Link:
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
         self.parameters: dict[str, str] = {}
+        self.columns: tuple[str, ...] = ()
+        """Of the last answer with rows."""
 
     async def log_in(self, login: Login) -> None:
         """Log in.
@@ -108,6 +110,8 @@ class Link:
             if kind == framing.DATA_ROW and len(rows) < ROWS_MAX:
                 values = messages.parse_data_row(body)
                 rows.append([None if value is None else messages.decode(value) for value in values])
+            elif kind == framing.ROW_DESCRIPTION:
+                self.columns = tuple(column.name for column in messages.parse_row_description(body))
             elif kind == framing.PARAMETER_STATUS:
                 name, value = messages.parse_parameter_status(body)
                 self.parameters[name] = value

@@ -171,8 +171,16 @@ def same_life(before: Answer | None, answer: Answer) -> bool:
 
 
 def essence(observation: Observation) -> Observation:
-    """What makes a difference to anybody."""
-    return replace(observation, answered_at=0.0, text="", misses=min(observation.misses, MISSES_MAX))
+    """What is news; that the log grows is none."""
+    return replace(
+        observation,
+        answered_at=0.0,
+        text="",
+        misses=min(observation.misses, MISSES_MAX),
+        write_lsn=None,
+        receive_lsn=None,
+        replay_lsn=None,
+    )
 
 
 def reason_of(error: BaseException) -> str:

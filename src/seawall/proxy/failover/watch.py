@@ -116,6 +116,8 @@ class Prober:
         self._backoff_s = RETRY_FIRST_S
         self._alive_since = 0.0
         """Since when the server that answered last can't have restarted."""
+        self.trouble_at: float | None = None
+        """Since when it doesn't answer: of a lost connection its end, else when it was asked."""
         self._down_at: float | None = None
         self._left_at: float | None = None
         """Since when there is neither a connection nor an attempt."""
@@ -127,7 +129,7 @@ class Prober:
         return f"Prober({self.observation.name!r}, {state})"
 
     async def look(self) -> None:
-        """Ask now; returns when an answer, a refusal or a miss is younger than this call."""
+        """Ask the full question now; returns with an answer, a refusal or a miss younger than this call."""
         future = asyncio.get_running_loop().create_future()
         self._looks.append(future)
         if not self._nudge.done():
@@ -185,7 +187,7 @@ class Prober:
                 await self._rest(link)
             self._begin()
             told = link.parameters.get(HOT_STANDBY)
-            full = number % FULL_EVERY == 0
+            full = number % FULL_EVERY == 0 or bool(self._looking)
             link.send(QUESTION if full else ROLE if told is None else "")
             reply = asyncio.create_task(link.reply())
             try:
@@ -256,22 +258,28 @@ class Prober:
             gap_s = self._gap_s
             if same_life(self.answer, answer):
                 since, gap_s = self._alive_since, 0.0
-        self.answer, self._alive_since = answer, since
+        self.answer, self._alive_since, self.trouble_at = answer, since, None
         self._down_at, self._gap_s, self._backoff_s = None, 0.0, RETRY_FIRST_S
         self._conclude(observed(before, answer, at=self._clock(), since=since, unwatched_s=gap_s))
 
     def _answered(self) -> None:
         before = self.observation
-        self._conclude(replace(before, reachable=True, answered_at=self._clock(), misses=0, text=""))
+        self.trouble_at = None
+        # ``answered_at`` stays: it is the age of the facts.
+        self._conclude(replace(before, reachable=True, misses=0, text=""))
 
     def _missed(self, silent_s: float) -> None:
         self._looking += self._looks
         self._looks = []
+        if self.trouble_at is None:
+            self.trouble_at = self._clock() - silent_s
         self._conclude(unanswered(self.observation, f"no answer for {silent_s:.2f} s"))
 
     def _lost(self, error: Exception) -> None:
         """The connection is gone; what became of the server, the next attempt shows."""
         self._left_at = self._clock()
+        if self.trouble_at is None:
+            self.trouble_at = self._left_at
         self._know(replace(self.observation, reachable=False, connected_since=0.0, text=reason_of(error)))
 
     def _refused(self, error: Exception) -> float:
@@ -279,6 +287,8 @@ class Prober:
         now = self._left_at = self._clock()
         if self._down_at is None:
             self._down_at = now
+        if self.trouble_at is None:
+            self.trouble_at = now
         found = refusal(self.observation, error)
         self._conclude(found)
         if isinstance(error, LoginFailed) and error.final:
@@ -363,19 +373,34 @@ class Watch:
         """
         await self._probers[name].look()
 
-    async def run(self, name: str, sql: str, timeout_s: float) -> list[Row]:
+    def observation(self, name: str) -> Observation:
+        """What is known of one server."""
+        return self._probers[name].observation
+
+    def trouble_at(self, name: str) -> float | None:
+        """Since when a server doesn't answer, if it doesn't."""
+        return self._probers[name].trouble_at
+
+    async def run(self, name: str, sql: str, timeout_s: float, database: str = "") -> list[Row]:
         """Run a statement on a server, on a connection of its own; the probes go on meanwhile.
+
+        Args:
+            name: the server.
+            sql: what to run.
+            timeout_s: from the connect to the end of the answer.
+            database: where; empty: where the watch is logged in.
 
         Raises:
             DatabaseUnavailable: the server can't be reached, refuses, or is too slow.
             KeyError: there is no such server.
         """
         backend = self._backends[name]
+        login = replace(self._login, database=database) if database else self._login
         try:
             async with asyncio.timeout(timeout_s):
                 link = await self._open(backend)
                 try:
-                    await link.log_in(self._login)
+                    await link.log_in(login)
                     link.send(sql)
                     return await link.reply()
                 finally:
