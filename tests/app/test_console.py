@@ -46,7 +46,7 @@ def test_a_question_is_answered_by_column_name(tmp_path):
             assert [row["name"] for row in result.rows] == [row["name"] for row in BACKENDS]
             assert result.rows[0]["reason"] is None
             assert result.columns[0] == "name"
-            assert session.ask("PAUSE") == Result([], [])
+            assert session.ask("RESUME") == Result([], [])
             assert str(session.place) == f"127.0.0.1:{running.port}"
             assert repr(session) == f"Session(127.0.0.1:{running.port})"
 

@@ -30,9 +30,8 @@ def test_a_switchover_tells_what_came_of_it(console, supervisor):
     assert supervisor.orders == [{"do": "switchover", "to": "two"}]
     assert answer.stdout.splitlines() == [
         "switched over",
-        "  old_primary: one",
-        "  new_primary: two",
-        "  pause_ms: 210",
+        "  pause_s: 0.2104",
+        "  primary: two",
     ]
 
 
@@ -59,12 +58,7 @@ def test_every_step_is_told_once_while_it_is_under_way(console, supervisor):
 def test_json_has_what_was_done_and_nothing_else(console, supervisor):
     supervisor.gate.clear()
     answer = invoke(console, "switchover", "--json")
-    assert json.loads(answer.stdout) == {
-        "done": True,
-        "old_primary": "one",
-        "new_primary": "two",
-        "pause_ms": "210",
-    }
+    assert json.loads(answer.stdout) == {"done": True, "pause_s": "0.2104", "primary": "two"}
     assert answer.stderr == "serving    primary one\n"
 
 
@@ -96,9 +90,18 @@ def test_pause_and_resume(console, supervisor):
     assert (paused.exit_code, resumed.exit_code) == (exits.OK, exits.OK)
     assert "seawall proxy resume" in paused.stdout
     assert resumed.stdout == "resumed\n"
-    assert json.loads(invoke(console, "pause", "--json").stdout) == {"done": True}
+    assert json.loads(invoke(console, "pause", "--json").stdout) == {"done": True, "drained": True}
     assert json.loads(invoke(console, "resume", "--json").stdout) == {"done": True}
     assert [order["do"] for order in supervisor.orders] == ["pause", "resume"] * 2
+
+
+def test_transactions_that_do_not_end_are_told(console, supervisor):
+    supervisor.answers["pause"] = {"done": True, "drained": False}
+    answer = invoke(console, "pause")
+    assert answer.exit_code == exits.BROKEN
+    assert answer.stdout.startswith("paused")
+    assert "open still" in answer.stderr
+    assert json.loads(invoke(console, "pause", "--json").stdout) == {"done": True, "drained": False}
 
 
 def test_who_may_only_look_is_refused(tmp_path, supervisor):

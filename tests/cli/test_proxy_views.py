@@ -1,5 +1,6 @@
 """Questions to a running proxy: tables for people, JSON for programs, and exit codes that answer."""
 
+import inspect
 import json
 
 import pytest
@@ -9,22 +10,20 @@ from seawall.cli import exits, main, proxy_views
 from tests.proxy.consoles import FAILOVER, FakeRescue, FakeSupervisor, RunningConsole
 
 SAFE = {
-    "worker": 0,
     "pid": 1048577,
     "user": "shop",
     "database": "shop",
-    "state": "idle",
-    "outcome": "nothing",
-    "reason": "portable",
-    "hint": "",
+    "worker": 0,
+    "backend": None,
+    "would": "migrate",
+    "because": "it has no server just now",
 }
 HURT = {
     **SAFE,
     "pid": 1048578,
-    "state": "in transaction",
-    "outcome": "40001",
-    "reason": "it called dblink() [sic]",
-    "hint": "call it outside",
+    "backend": "one",
+    "would": "lost",
+    "because": "it has been open for 31 s, longer than 30 s [sic]",
 }
 
 
@@ -47,7 +46,9 @@ def safe(tmp_path):
 def test_who_would_see_an_error_is_listed(hurt):
     answer = invoke(hurt, "explain-failover")
     assert answer.exit_code == exits.BROKEN
-    assert "it called dblink() [sic]" in answer.stdout
+    assert "longer than 30 s [sic]" in answer.stdout
+    assert "40001" in answer.stdout
+    assert "raise replay.age" in answer.stdout
     assert "1048577" not in answer.stdout
     assert answer.stdout.splitlines()[-1] == "2 clients, 1 would see an error"
     assert "1048577" in invoke(hurt, "explain-failover", "--all").stdout
@@ -57,7 +58,7 @@ def test_all_is_well_if_nobody_would(safe):
     answer = invoke(safe, "explain-failover")
     assert answer.exit_code == exits.OK
     assert answer.stdout == "2 clients, none would see an error\n"
-    assert "nothing" in invoke(safe, "explain-failover", "--all").stdout
+    assert "nothing  it has no server just now" in invoke(safe, "explain-failover", "--all").stdout
 
 
 def test_an_explanation_for_programs(hurt, safe):
@@ -65,8 +66,27 @@ def test_an_explanation_for_programs(hurt, safe):
     assert answer.exit_code == exits.BROKEN
     table = json.loads(answer.stdout)
     assert table["ok"] is False
-    assert [row["outcome"] for row in table["clients"]] == ["nothing", "40001"]
+    assert [row["sees"] for row in table["clients"]] == ["nothing", "40001"]
+    assert [row["hint"] for row in table["clients"]] == ["", "commit earlier, or raise replay.age"]
     assert table["clients"][1]["pid"] == "1048578"
+
+
+def test_every_way_is_known_and_every_hint_is_for_a_reason_there_is():
+    ladder = pytest.importorskip("seawall.proxy.replay.ladder")
+    journal = pytest.importorskip("seawall.proxy.replay.journal")
+    assert set(proxy_views.SEES) == {way.value for way in ladder.Way}
+    source = inspect.getsource(ladder) + inspect.getsource(journal)
+    for start, _ in proxy_views.HINTS:
+        assert f'"{start}' in source, start
+
+
+@pytest.mark.parametrize("would", [*proxy_views.SEES, "something new", None])
+def test_who_is_hurt(would):
+    row = {**HURT, "would": would, "because": None}
+    assert proxy_views.hint(row) == ""
+    assert (proxy_views.sees(row) in {"nothing", "a wait"}) is (
+        would in proxy_views.SEES and would not in proxy_views.HURTS
+    )
 
 
 def test_a_long_list_ends(tmp_path, monkeypatch):

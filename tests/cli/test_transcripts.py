@@ -15,23 +15,15 @@ PAGES = ("how-to/fail-over.md", "how-to/switch-over.md", "how-to/follow-patroni.
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 SAFE = {
-    "worker": 0,
     "pid": 1048577,
     "user": "shop",
     "database": "shop",
-    "state": "idle",
-    "outcome": "nothing",
-    "reason": "portable",
-    "hint": "",
+    "worker": 0,
+    "backend": None,
+    "would": "migrate",
+    "because": "it has no server just now",
 }
-HURT = {
-    **SAFE,
-    "pid": 1048579,
-    "state": "in transaction",
-    "outcome": "40001",
-    "reason": "the transaction read now()",
-    "hint": "pass the time as a parameter",
-}
+HURT = {**SAFE, "pid": 1048579, "would": "lost", "because": "it has been open for 31 s, longer than 30 s"}
 SERVING = {**TOPOLOGY, "primary": "primary-1"}
 REPLAYING = "replica-1 has replaced primary-1; what was lost with that is replayed first"
 
@@ -56,12 +48,7 @@ def console(tmp_path):
         {**SERVING, "primary": "replica-1"},
     ]
     supervisor.gate.clear()
-    supervisor.answers["switchover"] = {
-        "done": True,
-        "old_primary": "primary-1",
-        "new_primary": "replica-1",
-        "pause_ms": 210,
-    }
+    supervisor.answers["switchover"] = {"done": True, "pause_s": 0.2104, "primary": "replica-1"}
     supervisor.rows["failovers"] = [
         {
             **FAILOVER,

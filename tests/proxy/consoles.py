@@ -18,12 +18,13 @@ BACKENDS = [
         "host": "db",
         "port": 5432,
         "role": role,
-        "state": "up",
+        "state": "reachable",
         "timeline": 3,
         "system_identifier": 71,
         "lag_bytes": lag,
         "connected_s": 5.5,
         "reason": None,
+        "sync_state": "sync" if role == "replica" else None,
     }
     for name, role, lag in (("one", "primary", None), ("two", "replica", 0))
 ]
@@ -36,6 +37,7 @@ TOPOLOGY = {
     "system_identifier": 71,
     "tracked": True,
     "reason": "",
+    "plan": "watching",
 }
 FAILOVER = {
     "at": "2026-03-01T12:00:00+00:00",
@@ -65,13 +67,8 @@ class FakeSupervisor:
         self.orders = []
         self.topologies = [TOPOLOGY]
         """Shown one after another; the last one from then on."""
-        self.answers = {"pause": {"done": True}, "resume": {"done": True}}
-        self.answers["switchover"] = {
-            "done": True,
-            "old_primary": "one",
-            "new_primary": "two",
-            "pause_ms": 210,
-        }
+        self.answers = {"pause": {"done": True, "drained": True}, "resume": {"done": True}}
+        self.answers["switchover"] = {"done": True, "pause_s": 0.2104, "primary": "two"}
         self.rows = {"backends": BACKENDS, "failovers": [FAILOVER]}
         self.gate = threading.Event()
         self.gate.set()
@@ -106,12 +103,15 @@ class FakeSupervisor:
 class FakeRescue:
     """The part of a worker that knows what would become of its clients."""
 
-    def __init__(self, *clients, counted=()):
+    def __init__(self, *clients, ended=(), counts=None, refusals=None, lost_acknowledged=0):
         self._clients = list(clients)
-        self._counted = list(counted)
+        self._ended = list(ended)
+        self.counts = counts or {}
+        self.refusals = refusals or {}
+        self.lost_acknowledged = lost_acknowledged
 
     def rows(self):
-        return [dict(row) for row in self._counted]
+        return [dict(row) for row in self._ended]
 
     def explain(self):
         return [dict(row) for row in self._clients]

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from seawall.app import config
-from seawall.cli import main
+from seawall.cli import main, proxy_views
 from seawall.proxy import admin
 from seawall.proxy.ledger import Pin
 from seawall.proxy.shared import COLUMNS
@@ -89,6 +89,11 @@ def test_the_console_has_no_view_that_is_not_explained() -> None:
 def test_every_column_that_is_always_there_is_explained_in_its_order(view: str) -> None:
     heading = "## `EXPLAIN FAILOVER`" if view == "explain" else f"## `SHOW {view.upper()}`"
     assert first_cells(section(page("reference/proxy-console.md"), heading)) == list(admin.COLUMNS[view])
+
+
+def test_every_way_to_treat_a_client_is_explained_in_its_order() -> None:
+    ways = section(page("reference/proxy-console.md"), "### Ways")
+    assert first_cells(ways) == list(proxy_views.SEES)
 
 
 def test_every_order_is_explained() -> None:

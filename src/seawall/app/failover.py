@@ -126,7 +126,7 @@ class FailoverSection(Section):
         whole(
             0,
             CONNECTIONS_MAX,
-            "Clients per worker that may wait while there is no primary; more are told 57P03.",
+            "Clients of one pool and worker that may wait while there is no primary; more are told 57P03.",
         ),
     ] = _FAILOVER.hold_requests
     patroni: Annotated[

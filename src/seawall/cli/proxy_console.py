@@ -207,14 +207,8 @@ def talking(talk: Callable[[], T], *, as_json: bool) -> T:
     raise typer.Exit(code)
 
 
-def print_table(result: Result, empty: str, *, styles: Mapping[str, str] | None = None) -> None:
-    """Print rows as a table for people; ``empty`` if there are none.
-
-    Args:
-        result: the rows.
-        empty: said instead of a table without rows.
-        styles: of rows, by the value of their column ``outcome``.
-    """
+def print_table(result: Result, empty: str) -> None:
+    """Print rows as a table for people; ``empty`` if there are none."""
     from rich.console import Console  # noqa: PLC0415 -- slow to load
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -227,8 +221,7 @@ def print_table(result: Result, empty: str, *, styles: Mapping[str, str] | None 
     for name in shown:
         table.add_column(name, overflow="fold")
     for row in result.rows:
-        style = (styles or {}).get(row.get("outcome") or "", "")
-        table.add_row(*(Text(clean(row[name]), style=style) for name in shown))
+        table.add_row(*(Text(clean(row[name])) for name in shown))
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     Console(highlight=False, width=width).print(table)
 

@@ -42,8 +42,8 @@ SWITCHOVER_HELP: Final = (
     "isn't; the text says why, and what goes on."
 )
 PAUSE_HELP: Final = (
-    "Let no transaction begin, and wait until the open ones have ended. Clients wait; after "
-    "timeouts.unavailable they are told 57P03. Exits with 1 if some didn't end."
+    "Let no transaction begin, and wait until the open ones have ended. Clients wait, up to "
+    "pool.queue_timeout. Exits with 1 if some transaction didn't end in time; it is paused all the same."
 )
 RESUME_HELP: Final = "Let transactions begin again."
 
@@ -86,11 +86,15 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Give the order."""
-    _obeyed("PAUSE", lambda: place(dsn, host, port, user, database), json=json)
+    result = _obeyed("PAUSE", lambda: place(dsn, host, port, user, database), json=json)
+    drained = {row["item"]: row["value"] for row in result.rows}.get("drained") != "false"
     if json:
-        as_json({"done": True})
+        as_json({"done": True, "drained": drained})
     else:
         typer.echo("paused: seawall proxy resume lets clients go on")
+        if not drained:
+            typer.echo("transactions are open still: SHOW CLIENTS tells whose", err=True)
+    raise typer.Exit(exits.OK if drained else exits.BROKEN)
 
 
 def resume(

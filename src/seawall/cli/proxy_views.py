@@ -5,7 +5,6 @@ Both are questions to the console of a running proxy.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Final
 
 import typer
@@ -27,10 +26,34 @@ from seawall.cli.proxy_console import (
     talking,
 )
 
-__all__ = ["EXPLAIN_HELP", "FAILOVERS_HELP", "explain_failover", "failovers"]
+__all__ = ["EXPLAIN_HELP", "FAILOVERS_HELP", "HURTS", "SEES", "explain_failover", "failovers"]
 
-STATE: Final = re.compile(r"\b[0-9][0-9A-Z]{4}\b", re.ASCII)
-"""An outcome with a SQLSTATE in it is an error that the client sees."""
+SEES: Final = {
+    "migrate": "nothing",
+    "resend": "a wait",
+    "replay": "a wait",
+    "resolve": "a wait",
+    "rolled back": "nothing",
+    "lost": "40001",
+    "unknown": "08007",
+    "end": "57P01",
+}
+"""What a client sees of each way in which it may be treated; ``proxy.replay.ladder`` has the ways."""
+HURTS: Final = frozenset({"lost", "unknown", "end"})
+HINTS: Final = (
+    ("replaying is off", 'write replay = "on" for its database or its user'),
+    ("it does what must not be done twice", "keep that out of transactions that write"),
+    ("it has been open for", "commit earlier, or raise replay.age"),
+    ("it is longer than is kept", "commit earlier, or raise replay.journal_bytes"),
+    ("it has ", "commit earlier, or raise replay.statements_max"),
+    ("a statement outside of a transaction block", "put BEGIN and COMMIT around what writes"),
+    ("the server was lost while it committed", "write replay.resolve_commits = true"),
+    ("COMMIT was sent together", "send COMMIT as a statement of its own"),
+    ("its session can't move", "see pinned_by in SHOW CLIENTS"),
+)
+"""How a reason begins, and what would have to be different."""
+EXPLAINED: Final = ["pid", "user", "database", "would", "sees", "because", "hint"]
+"""Of a client, to people."""
 SHOWN_MAX: Final = 100
 """Rows for people; who wants all of ten thousand reads JSON."""
 
@@ -71,18 +94,32 @@ def explain_failover(
         lambda: _asked("EXPLAIN FAILOVER", dsn, host, port, user, database),
         as_json=json,
     )
-    hurt = [row for row in result.rows if STATE.search(row.get("outcome") or "")]
+    clients = [{**row, "sees": sees(row), "hint": hint(row)} for row in result.rows]
+    hurt = [row for row in clients if row["would"] not in SEES or row["would"] in HURTS]
     if json:
-        as_json({"ok": not hurt, "clients": result.rows})
+        as_json({"ok": not hurt, "clients": clients})
     else:
-        listed = result.rows if every else hurt
+        listed = clients if every else hurt
         if listed:
-            styles = {row["outcome"] or "": "yellow" for row in hurt}
-            print_table(Result(result.columns, listed[:SHOWN_MAX]), "", styles=styles)
+            print_table(Result(EXPLAINED, listed[:SHOWN_MAX]), "")
             if len(listed) > SHOWN_MAX:
                 typer.echo(f"and {len(listed) - SHOWN_MAX} more: see --json")
-        typer.secho(_summary(len(result.rows), len(hurt)), fg="yellow" if hurt else "green")
+        typer.secho(_summary(len(clients), len(hurt)), fg="yellow" if hurt else "green")
     raise typer.Exit(exits.BROKEN if hurt else exits.OK)
+
+
+def sees(row: dict[str, str | None]) -> str:
+    """What a client would see."""
+    would = row.get("would") or ""
+    return SEES.get(would, would)
+
+
+def hint(row: dict[str, str | None]) -> str:
+    """What would have to be different for a client to see nothing but a wait; empty if nothing has to."""
+    if row.get("would") not in HURTS:
+        return ""
+    because = row.get("because") or ""
+    return next((text for start, text in HINTS if because.startswith(start)), "")
 
 
 def failovers(

@@ -25,7 +25,7 @@ MESSAGE_LIMIT: Final = 65_536
 PORTALS_LIMIT: Final = 100
 QUEUE_LIMIT: Final = 100
 """Messages of one connection that may wait for their turn, before it isn't read any more."""
-ORDER_MARGIN_S: Final = 180.0
+ORDER_MARGIN_S: Final = 120.0
 """Checkpoint, fencing and promotion have limits of their own, beside ``switchover_timeout_s``."""
 TEXT_OID: Final = 25
 NO_DATA: Final = b"n\0\0\0\4"
@@ -148,9 +148,19 @@ def workers(worker: Any) -> Rows:  # noqa: ANN401
 
 
 def replays(worker: Any) -> Rows:  # noqa: ANN401
-    """What one worker did for clients whose servers were lost."""
+    """What one worker did last for clients whose servers were lost."""
     rescue = getattr(worker, "rescue", None)
     return rescue.rows() if rescue is not None else []
+
+
+def rescues(worker: Any) -> Rows:  # noqa: ANN401
+    """The same, counted."""
+    rescue = getattr(worker, "rescue", None)
+    if rescue is None:
+        return []
+    refused = {f"not replayed: {reason}": count for reason, count in rescue.refusals.items()}
+    counts = {**rescue.counts, **refused, "acknowledged commits lost": rescue.lost_acknowledged}
+    return [{"worker": worker.number, "what": what, "count": count} for what, count in counts.items()]
 
 
 def explain(worker: Any) -> Rows:  # noqa: ANN401
@@ -166,6 +176,7 @@ TABLES: Final[Mapping[str, Callable[[Any], Rows]]] = {
     "stats": stats,
     "workers": workers,
     "replays": replays,
+    "rescues": rescues,
     "explain": explain,
 }
 """What workers tell each other."""
@@ -175,16 +186,22 @@ VIEWS: Final = (*(name for name in TABLES if name != "explain"), *SUPERVISED)
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "backends": (
         *("name", "host", "port", "role", "state", "timeline", "system_identifier", "lag_bytes"),
-        *("connected_s", "reason"),
+        *("connected_s", "reason", "sync_state"),
     ),
     "topology": (
         *("epoch", "phase", "primary", "multi_primary", "timeline", "system_identifier", "tracked", "reason"),
+        "plan",
     ),
     "failovers": (
         *("at", "kind", "old_primary", "new_primary", "timeline", "took_ms", "outcome", "reason", "end_lsn"),
         *("detected_ms", "promoted_ms", "resumed_ms", "replays"),
     ),
-    "explain": ("worker", "pid", "user", "database", "state", "outcome", "reason", "hint"),
+    "replays": (
+        *("at", "worker", "client_pid", "user", "database", "backend", "way", "outcome", "statements"),
+        *("attempts", "took_ms", "reason"),
+    ),
+    "rescues": ("worker", "what", "count"),
+    "explain": ("pid", "user", "database", "worker", "backend", "would", "because"),
 }
 """Columns that are there even if nothing is to be shown; a row may have more."""
 SHOW: Final = re.compile(r"\s*show\s+([a-z_]+)\s*;?\s*\Z", re.IGNORECASE)
@@ -198,6 +215,10 @@ COMMANDS: Final = (
     *(f"SHOW {name.upper()}" for name in (*VIEWS, "version", "help")),
     *("EXPLAIN FAILOVER", "PAUSE", "RESUME", "SWITCHOVER [TO name]"),
 )
+
+
+TOLD: Final = ("item", "value")
+"""Columns of what came of an order."""
 
 
 class Answer(NamedTuple):
@@ -230,9 +251,9 @@ def order_of(sql: str) -> Order | None:
         return None
     verb = match["verb"]
     if verb is not None:
-        return Order(verb.upper(), {"do": verb.lower()})
+        return Order(verb.upper(), {"do": verb.lower()}, () if verb.lower() == "resume" else TOLD)
     target = match["quoted"] or match["text"] or match["bare"]
-    return Order("SWITCHOVER", {"do": "switchover", "to": target}, ("item", "value"))
+    return Order("SWITCHOVER", {"do": "switchover", "to": target}, TOLD)
 
 
 @dataclass(slots=True)
@@ -441,8 +462,7 @@ class Console:
         if not self.may_order:
             hint = "auth.admin_users names those who may."
             raise ProtocolViolation(f'user "{self.user}" may give no orders', "42501", hint=hint)
-        # It is the limit for the open transactions to end, and again for the replica to have everything.
-        patience_s = 2 * self.worker.settings.failover.switchover_timeout_s + ORDER_MARGIN_S
+        patience_s = self.worker.settings.failover.switchover_timeout_s + ORDER_MARGIN_S
         answer = await self._ask_supervisor(order.message, patience_s)
         rows = [{"item": key, "value": value} for key, value in answer.items() if key != "done"]
         return Answer(list(order.columns), rows if order.columns else [], order.tag)
