@@ -98,6 +98,19 @@ def test_a_switchover_loses_nothing(cluster) -> None:
         made.promote("pg9")
 
 
+def test_replicas_follow_whom_they_are_told_to(cluster) -> None:
+    made = cluster(replicas=2)
+    made.node("pg1").kill()
+    made.node("pg2").execute("SELECT pg_promote(false)")
+    made.follow("pg2")
+    until(lambda: made.node("pg2").execute("SELECT pg_is_in_recovery()") == [("f",)])
+    until(lambda: follows(made.node("pg3"), made.node("pg2")))
+    assert not made.node("pg1").is_running
+    assert Cluster.open(made.directory).primary.name == "pg2"
+    with pytest.raises(UsageError, match="there is no node 'pg9'"):
+        made.follow("pg9")
+
+
 def test_a_paused_primary_comes_back_as_a_zombie_and_is_rewound(cluster) -> None:
     made = cluster(replicas=2)
     old = made.primary

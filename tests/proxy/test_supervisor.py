@@ -1,12 +1,18 @@
-"""Listening: what is taken is said, what nobody uses is replaced, and ports are not shared by accident."""
+"""Listening: what is taken is said, what nobody uses is replaced; and the watch that a supervisor keeps."""
 
+import asyncio
+import json
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 
-from seawall.proxy.settings import Listen
-from seawall.proxy.supervisor import AddressInUse, bind, bind_unix
+from seawall.proxy.control import supervisor_path
+from seawall.proxy.settings import Backend, Failover, Listen, ProxySettings
+from seawall.proxy.shared import Block
+from seawall.proxy.supervisor import AddressInUse, Supervisor, bind, bind_unix
+from seawall.proxy.topology import Phase, Topology
 
 
 def test_a_port_chosen_by_the_system_is_listened_on():
@@ -85,3 +91,68 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
     with pytest.raises(OSError, match="Address already in use"):
         bind_unix(path, 0o600)
     assert path.read_text() == "mine"
+
+
+def supervised(tmp_path, work, **changes):
+    """Work with a supervisor whose workers are never started; returns its log."""
+    lines = []
+    settings = ProxySettings(
+        backends=(Backend(name="one", host="127.0.0.1", port=1),),
+        listen=(Listen(port=0),),
+        workers=2,
+        runtime_directory=str(tmp_path),
+        **changes,
+    )
+
+    class Workerless(Supervisor):
+        async def _launch(self, number):
+            self._processes[number] = SimpleNamespace(pid=number, wait=self.ended, send_signal=lambda _: None)
+
+        async def ended(self):
+            return 0
+
+        async def _keep(self, number):
+            pass
+
+    async def main():
+        supervisor = Workerless(settings, lines.append)
+        await supervisor.start()
+        try:
+            await work(supervisor, Block(supervisor._block.descriptor))
+        finally:
+            await supervisor.stop()
+        assert not supervisor_path(tmp_path).exists()
+
+    asyncio.run(main())
+    return lines
+
+
+async def asked(tmp_path, order):
+    reader, writer = await asyncio.open_unix_connection(str(supervisor_path(tmp_path)))
+    writer.write(json.dumps(order).encode() + b"\n")
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return json.loads(line)
+
+
+def test_the_servers_are_watched_and_workers_can_read_what_they_are(tmp_path):
+    async def work(_, block):
+        assert stat.S_IMODE(supervisor_path(tmp_path).stat().st_mode) == 0o600
+        assert (await asked(tmp_path, {"do": "suspect", "backend": "one"}))["done"]
+        topology = Topology.from_json(block.topology()[1])
+        assert topology.tracked
+        assert topology.phase is Phase.HOLDING
+        (row,) = (await asked(tmp_path, {"show": "backends"}))["rows"]
+        assert (row["name"], row["role"], row["reason"]) == ("one", "down", "Connection refused")
+
+    supervised(tmp_path, work)
+
+
+def test_where_nobody_watches_workers_are_told_so(tmp_path):
+    async def work(_, block):
+        topology = Topology.from_json(block.topology()[1])
+        assert not topology.tracked
+        assert "error" in await asked(tmp_path, {"do": "suspect", "backend": "one"})
+
+    assert supervised(tmp_path, work, failover=Failover(enabled=False)) == []

@@ -39,16 +39,16 @@ class EmbeddedHooks:
 
     async def fence(self, node: str, *, clean: bool) -> None:
         """Stop or kill a server."""
-        server = self._cluster.node(node)
         if clean:
-            await _in_thread(node, lambda: server.stop("fast", timeout_s=STOP_TIMEOUT_S))
+            await _in_thread(node, lambda: self._cluster.node(node).stop("fast", timeout_s=STOP_TIMEOUT_S))
         else:
-            await _in_thread(node, server.kill)
+            await _in_thread(node, lambda: self._cluster.node(node).kill())
 
     async def promote(self, node: str) -> None:
         """Call ``pg_promote`` over the server's own socket, where no password is asked for."""
-        server = self._cluster.node(node)
-        await _in_thread(node, lambda: server.execute(PROMOTE, timeout_s=STATEMENT_TIMEOUT_S))
+        await _in_thread(
+            node, lambda: self._cluster.node(node).execute(PROMOTE, timeout_s=STATEMENT_TIMEOUT_S)
+        )
 
     async def repoint(self, primary: str, replicas: Sequence[str]) -> None:
         """Write down whom to follow, and have all running servers read it."""

@@ -7,7 +7,6 @@ import pytest
 from seawall.kernel.errors import DatabaseUnavailable
 from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover import watch as module
-from seawall.proxy.failover.link import Login
 from seawall.proxy.failover.question import QUESTION, ROLE
 from seawall.proxy.failover.watch import (
     ABANDON_S,
@@ -16,141 +15,13 @@ from seawall.proxy.failover.watch import (
     RETRY_LAST_S,
     RETRY_SOON_S,
     YOUNG_S,
-    Prober,
     Watch,
     pace,
 )
 from seawall.proxy.settings import Backend, Failover, ProxySettings
 from seawall.testing import VirtualClock, run
 from tests.proxy.failover.test_question import PRIMARY, REPLICA
-
-LOGIN = Login(user="postgres", database="postgres")
-REFUSED = ConnectionRefusedError(111, "Connect call failed")
-CLOSED = LoginFailed("the server closed the connection")
-
-
-class FakeServer:
-    """A server as the watch sees it."""
-
-    def __init__(self):
-        self.row = list(PRIMARY)
-        self.hot_standby = "off"
-        self.refuses = None
-        self.hangs = False
-        self.hangs_at_connect = False
-        self.asked = []
-        self.connects = []
-        self.links = []
-
-    async def connect(self):
-        self.connects.append(now())
-        if self.hangs_at_connect:
-            await asyncio.sleep(0.8)
-            raise TimeoutError
-        if isinstance(self.refuses, OSError):
-            raise self.refuses
-        self.links.append(FakeLink(self))
-        return self.links[-1]
-
-    def cut(self, error=CLOSED):
-        """End all connections."""
-        for link in self.links:
-            if not link.ended.done():
-                link.ended.set_exception(error)
-                link.ended.exception()
-
-    def becomes(self, row, hot_standby):
-        self.row, self.hot_standby = list(row), hot_standby
-
-
-class FakeLink:
-    def __init__(self, server):
-        self.server = server
-        self.parameters = {}
-        self.ended = asyncio.get_running_loop().create_future()
-        self.question = None
-        self.closed = False
-
-    async def log_in(self, login):
-        await self.unless_ended()
-        if self.server.refuses is not None:
-            raise self.server.refuses
-        self.report()
-
-    def report(self):
-        if self.server.hot_standby is not None:
-            self.parameters["in_hot_standby"] = self.server.hot_standby
-
-    def send(self, sql):
-        self.question = sql
-        self.server.asked.append((now(), sql))
-
-    async def reply(self):
-        await self.unless_ended()
-        self.report()
-        if self.question == QUESTION:
-            return [self.server.row]
-        return [[self.server.row[0]]] if self.question == ROLE else []
-
-    async def idle(self):
-        await asyncio.shield(self.ended)
-
-    async def unless_ended(self):
-        while self.server.hangs:
-            await asyncio.wait({self.ended}, timeout=0.01)
-            if self.ended.done():
-                break
-        if self.ended.done():
-            self.ended.result()
-
-    def close(self):
-        self.closed = True
-
-
-def now():
-    return asyncio.get_running_loop().time()
-
-
-class Watched:
-    """A prober at work, with what it has told and when."""
-
-    def __init__(self, server, **changes):
-        self.server = server
-        self.told = []
-        options = {
-            "interval_s": 0.1,
-            "timeout_s": 0.15,
-            "login_timeout_s": 5.0,
-            "rng": lambda: 1.0,
-            **changes,
-        }
-        self.prober = Prober("one", server.connect, LOGIN, changed=self.changed, **options)
-
-    def changed(self):
-        self.told.append((round(now(), 3), self.prober.observation))
-
-    async def __aenter__(self):
-        self.task = asyncio.create_task(self.prober.run())
-        return self
-
-    async def __aexit__(self, *failure):
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-
-    @property
-    def now(self):
-        return self.prober.observation
-
-
-def watching(scenario, server=None, **changes):
-    """Run a scenario with a prober on a server, from time 1000."""
-
-    async def main():
-        async with Watched(server or FakeServer(), **changes) as watched:
-            await scenario(watched, watched.server)
-        assert all(link.closed for link in watched.server.links)
-
-    run(main(), VirtualClock(1000.0))
+from tests.proxy.failover.watched import REFUSED, FakeServer, Watched, now, watching
 
 
 def test_the_full_question_comes_first_and_then_one_in_five():

@@ -29,7 +29,7 @@ from seawall.proxy.failover.promotion import Step
 from seawall.proxy.failover.watch import Watch
 from seawall.proxy.settings import ProxySettings
 from seawall.proxy.shared import Block
-from seawall.proxy.topology import Observation, Ordered, Phase, Topology, untracked
+from seawall.proxy.topology import NodeView, Observation, Ordered, Phase, Topology, untracked
 
 __all__ = ["Conductor"]
 
@@ -70,7 +70,7 @@ class Conductor:
         failover = settings.failover
         self.settings = settings
         self.history = History()
-        self.topology = untracked("the watch has not begun")
+        self.topology = replace(untracked("nobody has looked yet"), phase=Phase.OBSERVING)
         self.observations: tuple[Observation, ...] = ()
         self.plan = promotion.begin(failover, {one.name: one.priority for one in settings.backends})
         self._block = block
@@ -86,6 +86,8 @@ class Conductor:
         self._patroni = Patroni(failover.patroni) if failover.patroni else None
         self._leader = ""
         self._leader_at: float | None = None
+        self._heard = asyncio.Event()
+        """There is no other authority, or it has been asked once."""
         self._published_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: dict[orders.Action, asyncio.Task[None]] = {}
@@ -104,7 +106,9 @@ class Conductor:
         """Begin, in the loop that is running."""
         self.watch.start()
         self._start(self._run())
-        if self._patroni is not None:
+        if self._patroni is None:
+            self._heard.set()
+        else:
             self._start(self._ask_patroni(self._patroni))
 
     async def stop(self) -> None:
@@ -118,10 +122,17 @@ class Conductor:
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._log(f"{task} failed, which is a bug: {error!r}")
+
     async def _run(self) -> None:
+        await self._heard.wait()
         while True:
             try:
                 self.turn()
@@ -129,7 +140,7 @@ class Conductor:
                 self._log(f"following the primary failed, which is a bug:\n{traceback.format_exc()}")
                 self._publish(untracked("following the primary failed"))
                 await asyncio.sleep(AFTER_FAULT_S)
-            idle = self.plan.step is Step.WATCHING and self.topology.phase is Phase.SERVING
+            idle = self.plan.step is Step.WATCHING
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_TICK_S if idle else TICK_S):
                     await self._news.wait()
@@ -318,6 +329,7 @@ class Conductor:
                 if leader != self._leader or self._leader_at is None:
                     self._news.set()
                 self._leader, self._leader_at = leader, self._now()
+            self._heard.set()
             serving = self.topology.phase is Phase.SERVING
             await asyncio.sleep(PATRONI_POLL_S if serving else PATRONI_HURRY_S)
 
@@ -329,11 +341,13 @@ def lasting(topology: Topology) -> Topology:
 
 
 def fitting(topology: Topology) -> bytes:
-    """The topology as the workers read it; of very many servers without their positions in the log."""
-    for smaller in (topology, replace(lasting(topology), reason=topology.reason)):
+    """The topology as the workers read it; of very many servers, less of those that aren't the primary."""
+    nodes = topology.nodes
+    plain = tuple(one if one.name == topology.primary else NodeView(one.name, one.role) for one in nodes)
+    for shorter in (nodes, lasting(topology).nodes, plain):
         with contextlib.suppress(ValidationError):
-            return smaller.to_json()
-    return untracked(f"{len(topology.nodes)} servers are too many to follow").to_json()
+            return replace(topology, nodes=shorter).to_json()
+    return untracked(f"{len(nodes)} servers are too many to follow").to_json()
 
 
 def _headline(topology: Topology) -> tuple[Phase, str | None, bool]:

@@ -32,8 +32,8 @@ class Crew:
         self.count = count
         self.unanswered = 0
         self._directory = directory
-        self._kicking = False
-        self._again = False
+        self._due: set[int] = set()
+        self._kicked: set[int] = set()
 
     async def tell(self, number: int, order: Order, timeout_s: float = ORDER_TIMEOUT_S) -> Order | None:
         """Give one worker an order; ``None`` if it doesn't answer in time."""
@@ -63,14 +63,17 @@ class Crew:
         )
 
     async def kick(self) -> None:
-        """Have all workers read the topology; several calls at a time come to two rounds at most."""
-        self._again = True
-        if self._kicking:
+        """Have all workers read the topology; who is still at it does so once more afterwards."""
+        await asyncio.gather(*(self._kick(number) for number in range(self.count)))
+
+    async def _kick(self, number: int) -> None:
+        self._due.add(number)
+        if number in self._kicked:
             return
-        self._kicking = True
+        self._kicked.add(number)
         try:
-            while self._again:
-                self._again = False
-                await self.tell_all({"do": "topology"})
+            while number in self._due:
+                self._due.discard(number)
+                await self.tell(number, {"do": "topology"})
         finally:
-            self._kicking = False
+            self._kicked.discard(number)
