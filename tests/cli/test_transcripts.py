@@ -24,7 +24,7 @@ SAFE = {
     "because": "it has no server just now",
 }
 HURT = {**SAFE, "pid": 1048579, "would": "lost", "because": "it has been open for 31 s, longer than 30 s"}
-SERVING = {**TOPOLOGY, "primary": "primary-1"}
+SERVING = {**TOPOLOGY, "primary": "primary-1", "reason": "primary-1 accepts writes on timeline 1"}
 REPLAYING = "replica-1 has replaced primary-1; what was lost with that is replayed first"
 
 
@@ -43,19 +43,19 @@ def console(tmp_path):
     supervisor.topologies = [
         SERVING,
         {**SERVING, "phase": "paused", "reason": "switchover from primary-1 to replica-1"},
-        {**SERVING, "phase": "paused", "reason": "primary-1 is being replaced"},
+        {**SERVING, "phase": "paused", "primary": None, "reason": "primary-1 is being replaced"},
         {**SERVING, "phase": "replaying", "primary": "replica-1", "reason": REPLAYING},
-        {**SERVING, "primary": "replica-1"},
+        {**SERVING, "primary": "replica-1", "reason": "replica-1 accepts writes on timeline 2"},
     ]
     supervisor.gate.clear()
-    supervisor.answers["switchover"] = {"done": True, "pause_s": 0.2104, "primary": "replica-1"}
+    supervisor.answers["switchover"] = {"done": True, "pause_s": 0.0938, "primary": "replica-1"}
     supervisor.rows["failovers"] = [
         {
             **FAILOVER,
             "at": "2026-03-01T12:00:00.120+00:00",
             "old_primary": "primary-1",
             "new_primary": "replica-1",
-            "reason": "replica-1 is primary",
+            "reason": "replica-1 accepts writes on timeline 2",
         }
     ]
     with RunningConsole(tmp_path, supervisor, rescue=FakeRescue(SAFE, HURT, SAFE)) as made:
