@@ -59,7 +59,8 @@ LOGIN_TIMEOUT_S: Final = 5.0
 RETRY_FIRST_S: Final = 0.05
 RETRY_SOON_S: Final = 0.2
 """The longest pause between attempts while an outage is young."""
-RETRY_LAST_S: Final = 0.9
+RETRY_LAST_S: Final = 0.8
+"""So short that no server comes up, takes clients and crashes again unseen."""
 YOUNG_S: Final = 30.0
 DENIED_RETRY_S: Final = 30.0
 """Between attempts where the login is refused for good: each is a line in that server's log."""
@@ -280,7 +281,8 @@ class Prober:
         self._left_at = self._clock()
         if self.trouble_at is None:
             self.trouble_at = self._left_at
-        self._know(replace(self.observation, reachable=False, connected_since=0.0, text=reason_of(error)))
+        lost = replace(self.observation, reachable=False, connected_since=0.0, unwatched_s=0.0)
+        self._know(replace(lost, text=reason_of(error)))
 
     def _refused(self, error: Exception) -> float:
         """An attempt has failed; returns when to make the next."""
@@ -289,7 +291,7 @@ class Prober:
             self._down_at = now
         if self.trouble_at is None:
             self.trouble_at = now
-        found = refusal(self.observation, error)
+        found = replace(refusal(self.observation, error), unwatched_s=self._gap_s)
         self._conclude(found)
         if isinstance(error, LoginFailed) and error.final:
             return DENIED_RETRY_S
