@@ -396,11 +396,20 @@ def test_a_pooled_connection_that_the_server_ended_is_not_handed_out(server, cli
 
 def test_a_server_that_dies_under_a_query_leaves_the_client_its_connection(server, client):
     pid = int(client.query("SELECT pg_backend_pid()")[0][0])
-    client.send(messages.query("SELECT pg_sleep(30)"))
+    client.send(messages.query("SELECT pg_sleep(30), set_config('app.x', '1', false)"))
     with psycopg.connect(server.nodes[0].dsn(), autocommit=True) as direct:
         direct.execute("SELECT pg_terminate_backend(%s)", [pid])
-    assert result(client.until("Z")) == "57P01"
+    assert result(client.until("Z")) == "08007"
     assert client.query("SELECT 1") == [("1",)]
+
+
+def test_a_query_that_changes_nothing_is_said_again_when_its_server_dies(server, client):
+    pid = int(client.query("SELECT pg_backend_pid()")[0][0])
+    client.send(messages.query("SELECT pg_backend_pid(), pg_sleep(0.5)"))
+    with psycopg.connect(server.nodes[0].dsn(), autocommit=True) as direct:
+        direct.execute("SELECT pg_terminate_backend(%s)", [pid])
+    ((other, _),) = result(client.until("Z"))
+    assert int(other) != pid
 
 
 # --- size ---------------------------------------------------------------------------------------------------

@@ -96,16 +96,30 @@ def test_a_server_that_is_lost_in_a_query_leaves_its_client_the_connection(world
     client.data_received(messages.query("rows 1"))
     world.ends[0].answers = b""
     world.ends[0].server.connection_lost(None)
-    assert world.heard(0) == [("E", "08006"), ("Z", b"I")]
+    assert world.heard(0) == [("E", "08007"), ("Z", b"I")]
     assert not client.transport.closed
     assert not world.pool.servers
 
 
-def test_a_server_that_is_lost_in_a_transaction_ends_its_client(world):
+def test_a_server_that_is_lost_in_a_transaction_fails_the_transaction_and_keeps_the_client(world):
     world.say(0, messages.query("begin"))
+    told = len(world.heard(0))
     world.ends[0].server.connection_lost(None)
-    assert world.heard(0)[-1] == ("E", "08006")
-    assert world.clients[0].transport.closed
+    assert len(world.heard(0)) == told
+    world.say(0, messages.query("rows 1"))
+    world.say(0, messages.query("rows 1"))
+    world.say(0, messages.query("rollback"))
+    assert world.heard(0)[told:] == [
+        ("E", "40001"),
+        ("Z", b"E"),
+        ("E", "25P02"),
+        ("Z", b"E"),
+        ("C", b"ROLLBACK\0"),
+        ("Z", b"I"),
+    ]
+    world.say(0, messages.query("rows 1"))
+    assert world.heard(0)[-1] == ("Z", b"I")
+    assert not world.clients[0].transport.closed
 
 
 def test_a_server_that_is_lost_when_nobody_uses_it_is_forgotten(world):

@@ -97,6 +97,7 @@ class World:
             end.server.pool = self.pool
             end.server.backend = told.backends[0]
             end.server.applied = EMPTY
+            self.worker.sampling.equip(end.server)
             end.server.parameters = reported_of({})
             self.pool.opening += 1
             self.worker.backends.take(0.0)

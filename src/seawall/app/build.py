@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from seawall.app import config
-from seawall.proxy.settings import Authority, Backend, ProxySettings, Role
+from seawall.proxy.settings import Authority, Backend, ProxySettings, ReplayMode, Role
 
 if TYPE_CHECKING:
     from seawall.embedded.cluster import Cluster
@@ -44,6 +44,8 @@ class Together:
         directory: keeps the servers' data, and may hold a cluster already; ``None``: gone in the end.
         listen: where the proxy listens.
         workers: its processes.
+        replay: whether open transactions are said again when their server is lost.
+        pin: whether they draw again the sequence values that their clients have seen.
     """
 
     replicas: int = 1
@@ -52,6 +54,8 @@ class Together:
     directory: Path | None = None
     listen: tuple[str, ...] = ()
     workers: int | None = None
+    replay: bool = True
+    pin: bool = True
 
 
 def run_proxy(loaded: config.Loaded, on_ready: Callable[[Running], None], hooks: Hooks | None = None) -> int:
@@ -127,6 +131,10 @@ def run_together(
         settings = in_front_of(loaded.settings, cluster.nodes, cluster.primary)
         if len(cluster.nodes) > 1:
             settings = promoting(settings)
+        if wanted.replay:
+            pin = wanted.pin and len(cluster.nodes) > 1
+            replay = dataclasses.replace(settings.replay, mode=ReplayMode.ON, pin_sequences=pin)
+            settings = dataclasses.replace(settings, replay=replay)
         ready = dataclasses.replace(loaded, settings=settings)
         return run_proxy(ready, lambda running: on_ready(running, cluster), EmbeddedHooks(cluster))
 

@@ -51,6 +51,14 @@ def run(
     trust_loopback: proxy.TrustOption = False,
     listen: proxy.ListenOption = None,
     workers: proxy.WorkersOption = None,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay/--no-replay", help="Say open transactions again when their server is lost."),
+    ] = True,
+    pin: Annotated[
+        bool,
+        typer.Option("--pin/--no-pin", help="... and have them draw the same sequence values again."),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON on stdout when ready.")
     ] = False,
@@ -69,6 +77,8 @@ def run(
         "directory": directory,
         "listen": tuple(listen or ()),
         "workers": workers,
+        "replay": replay,
+        "pin": pin,
     }
     raise typer.Exit(proxy.loading(lambda: together(wanted, as_json=as_json)))
 

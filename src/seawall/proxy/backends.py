@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from seawall.proxy.settings import Backend, Role
+from seawall.proxy.topology import NodeRole, Topology
 
 
 class Backends:
@@ -23,12 +24,27 @@ class Backends:
     def __init__(self, backends: tuple[Backend, ...], share_of: Callable[[int], int]) -> None:
         writable = [one for one in backends if one.role is not Role.REPLICA and not one.allowed_query_types]
         self.all = backends
-        self.candidates = sorted(writable, key=lambda one: -one.priority)
+        self._configured = sorted(writable, key=lambda one: -one.priority)
+        self.candidates = self._configured
         self.connections: dict[str, int] = {one.name: 0 for one in backends}
         """Open or being opened."""
         self._limits = {one.name: share_of(one.max_connections) for one in backends if one.max_connections}
         self._failures: dict[str, int] = {one.name: 0 for one in backends}
         self._barred_until: dict[str, float] = {one.name: 0.0 for one in backends}
+
+    def follow(self, topology: Topology) -> None:
+        """Connections go to those that take writes; by the configuration where nobody watches."""
+        if not topology.tracked:
+            self.candidates = self._configured
+        elif topology.multi_primary:
+            writable = {one.name for one in topology.nodes if one.role is NodeRole.PRIMARY}
+            self.candidates = [one for one in self._configured if one.name in writable]
+        else:
+            self.candidates = [one for one in self.all if one.name == topology.primary]
+
+    def serves(self, backend: Backend) -> bool:
+        """Whether its connections are good for new transactions."""
+        return backend in self.candidates
 
     def take(self, now: float) -> Backend | None:
         """Reserve a place for a connection; a barred backend only if all are, ``None`` if all are full."""

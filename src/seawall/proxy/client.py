@@ -25,8 +25,11 @@ from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
+from seawall.proxy.replay.doomed import Doomed
+from seawall.proxy.replay.journal import Journal
 from seawall.proxy.server import Server
 from seawall.proxy.speech import Speech
+from seawall.proxy.statements import CHANGING
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, LONGEST
 from seawall.wire.pgwire.scan import (
@@ -35,6 +38,9 @@ from seawall.wire.pgwire.scan import (
 
 HELD_LIMIT: Final = 65_536
 """A client that waits is not read any more once this much of it is held back."""
+COMMIT_LETTERS: Final = frozenset(b"cCeE/- \n\t\r")
+"""What a COMMIT may begin with."""
+CHANGE_LETTERS: Final = frozenset(b"iIuUdDmM")
 COPYING: Final = frozenset({framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL})
 
 
@@ -85,7 +91,7 @@ class Client(Speech):
         self._held = self._carry = b""
         self.worker.client_gone(self)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: C901 -- a hot path
         """Take in a chunk of what the client says."""
         server = self.server
         if server is None or self.state != ATTACHED:
@@ -93,6 +99,9 @@ class Client(Speech):
             server = self.server
             if not data or server is None:
                 return
+        journal = self.journal
+        if journal is not None:
+            journal.say(data)
         if not (self._carry or self._skip or server.unsynced or server.copying):
             size = len(data)
             if size >= HEADER_BYTES and data[0] == framing.QUERY:
@@ -103,6 +112,12 @@ class Client(Speech):
                         return
                     if server.status != framing.IDLE or self.stay:
                         server.since = monotonic()
+                        if journal is not None:
+                            if data[5] in COMMIT_LETTERS:
+                                data = self._ahead(server, data[5:-1]) + data
+                            elif data[5] in CHANGE_LETTERS and not journal.sampled_at:
+                                self._change(server, data)
+                                return
                     if self.unnamed is not None:
                         self.unnamed = server.unnamed = None  # a Query drops it
                     server.pending.append(owed.SIMPLE)
@@ -118,12 +133,20 @@ class Client(Speech):
             return b""
         if self._drop:
             data = self._dropped(data)
+        if self.doomed is not None:
+            data = self._mourned(self.doomed, data)
         return data if self.state != CLOSED and self._attach(data) else b""
 
     # --- what the server says -----------------------------------------------------------------------------
 
     def deliver(self, data: bytes) -> None:
         """Pass the server's bytes on."""
+        journal = self.journal
+        if journal is not None:
+            if journal.replays:
+                journal.hear(data)
+            else:
+                journal.told = True
         transport = self.transport
         if transport.get_write_buffer_size() or transport.is_closing():
             transport.write(data)
@@ -149,6 +172,8 @@ class Client(Speech):
         pool.transactions += 1
         pool.busy_s += now - self.began_at
         self.began_at = self.seen_at = now
+        if self.journal is not None:
+            self._over(server, self.journal)
         if server.suspect:
             if pool.session:
                 server.suspect = 0
@@ -156,7 +181,7 @@ class Client(Speech):
             self.state = WAITING
             self.worker.fitting.examine(self, server)
         elif not self.stay:
-            self.server = None
+            self.server = self.journal = None
             self.state = DETACHED
             pool.put(server)
             if self.worker.draining:
@@ -190,8 +215,7 @@ class Client(Speech):
 
     def granted(self, server: Server) -> None:
         """The pool has a server for this client; put it into the client's state, then go on."""
-        self.server = server
-        server.sink = self
+        self._have(server)
         self.began_at = monotonic()
         if self.clogged:
             self.pause_writing()
@@ -202,6 +226,9 @@ class Client(Speech):
 
     def proceed(self) -> None:
         """The server is ready: say what was held back."""
+        if self.rescue is not None:
+            self.worker.rescue.perform(self)
+            return
         self.state = ATTACHED
         held, self._held = self._held, b""
         if self._deaf:
@@ -212,6 +239,49 @@ class Client(Speech):
             self.data_received(held)
         elif server is not None and server.free and not self.stay:
             self.settled(server)
+
+    def _change(self, server: Server, data: bytes) -> None:
+        """Say what changes something for the first time in a transaction, and ask behind it.
+
+        Whoever knows the transaction's number and a place in the log behind its first change can find out
+        what became of it. Asked ahead of COMMIT, the answer may be lost together with the COMMIT's.
+        """
+        if self.unnamed is not None:
+            self.unnamed = server.unnamed = None
+        server.pending.append(owed.SIMPLE)
+        self.pool.queries += 1
+        if data[5:11].lower() in CHANGING and self.worker.sampling.samples_changes(self):
+            data += server.ask_simple(monotonic(), early=True)
+        server.send(data)
+
+    def _have(self, server: Server) -> None:
+        self.server = server
+        server.sink = self
+        journal = self.journal = server.journal
+        if journal is not None:
+            self._begin(journal)
+
+    def _begin(self, journal: Journal) -> None:
+        journal.replays = self.replays
+        journal.unnamed = self.unnamed
+        if self._carry:
+            journal.say(self._carry)
+
+    def _over(self, server: Server, journal: Journal) -> None:
+        """A transaction has ended: what was said in it is said for good."""
+        if journal.sampled_at:
+            self.worker.sampling.committed(server, journal)
+        journal.clear()
+        self._begin(journal)
+
+    def _mourned(self, doomed: Doomed, data: bytes) -> bytes:
+        """Have a client whose transaction is lost answered; what is left once it has ended it."""
+        answers, data = doomed.feed(data)
+        if doomed.over:
+            self.doomed = None
+        if answers:
+            self.transport.write(answers)
+        return data
 
     def _hold(self, data: bytes) -> None:
         self._held += data
@@ -248,8 +318,7 @@ class Client(Speech):
             self.state = WAITING
             self.pool.wait(self)
             return False
-        self.server = server
-        server.sink = self
+        self._have(server)
         self.state = ATTACHED
         server.since = self.began_at = monotonic()
         if self.clogged:

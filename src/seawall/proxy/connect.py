@@ -202,6 +202,43 @@ async def _until_ready(dialogue: Dialogue, login: ClientLogin, welcome: Welcome)
             return welcome
 
 
+async def run_sql(
+    addresses: Addresses,
+    backend: Backend,
+    login: tuple[str, str, str | Md5Secret | ScramKeys | None],
+    user_timeout_s: float,
+    sql: bytes,
+) -> None:
+    """Run one statement over a connection of its own; its rows are nobody's business.
+
+    Args:
+        addresses: of the backends.
+        backend: which.
+        login: user, database and secret.
+        user_timeout_s: TCP_USER_TIMEOUT.
+        sql: the statement.
+
+    Raises:
+        LoginFailed: refused, broken off, or the statement failed.
+        OSError: no connection.
+    """
+    welcome = await log_in(addresses, backend, *login, user_timeout_s)
+    transport = welcome.transport
+    dialogue: Dialogue = transport.get_protocol()
+    try:
+        transport.write(messages.query(sql.decode()))
+        while True:
+            kind, body = await dialogue.next()
+            if kind == framing.ERROR:
+                fields = messages.parse_fields(body)
+                raise LoginFailed(fields.get("M", ""), fields.get("C", "XX000"), fields)
+            if kind == framing.READY:
+                return
+    finally:
+        transport.write(messages.terminate())
+        transport.close()
+
+
 async def cancel(addresses: Addresses, backend: Backend, pid: int, key: bytes) -> None:
     """Ask a server to cancel what a connection runs; returns when it has closed the request's connection.
 

@@ -91,6 +91,10 @@ class Siblings:
         return answer
 
 
+SUPERVISORS: Final = frozenset({"topology", "cut", "pause", "resume", "busy"})
+"""Orders that only the supervisor has reason to give."""
+
+
 class ControlServer:
     """Answers the other workers and the supervisor.
 
@@ -105,7 +109,12 @@ class ControlServer:
         """One connection: a line in, a line out."""
         try:
             line = await reader.readline()
-            writer.write(json.dumps(self.obey(json.loads(line))).encode() + b"\n")
+            order = json.loads(line)
+            if isinstance(order, dict) and order.get("do") == "replay":
+                answer = await self._worker.following.replay()
+            else:
+                answer = self.obey(order)
+            writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except (OSError, ValueError):
             return  # the other side is gone, or it was no line of JSON, or a line that never ends
@@ -128,4 +137,21 @@ class ControlServer:
         if order.get("do") == "close_idle":
             worker.close_idle()
             return {"done": True}
+        if order.get("do") in SUPERVISORS:
+            return self._follow(order)
         return {"error": "unknown order"}
+
+    def _follow(self, order: Order) -> Order:
+        following = self._worker.following
+        what = order["do"]
+        if what == "topology":
+            self._worker.look_at_topology()
+        elif what == "cut":
+            return {"done": True, "cut": following.cut(str(order["backend"]))}
+        elif what == "pause":
+            following.pause()
+        elif what == "resume":
+            following.resume()
+        else:
+            return {"done": True, "busy": following.busy()}
+        return {"done": True}

@@ -12,10 +12,10 @@ from typing import Any, Final
 from seawall.proxy.client import Client
 from seawall.proxy.errands import Batch
 from seawall.proxy.ledger import read_answer
+from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED
 from seawall.proxy.reported import Reported
 from seawall.proxy.server import Server
 from seawall.proxy.session_settings import apply_batch, describe_failure
-from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED
 from seawall.wire.pgwire import messages
 
 WELCOMES_LIMIT: Final = 10_000
@@ -62,6 +62,9 @@ class Fitting:
 
     def _applied(self, client: Client, batch: Batch) -> None:
         server = batch.server
+        if batch.gone and client.state != CLOSED:
+            self._worker.unserved(client, server)
+            return
         if not self._after(client, batch):
             return
         if batch.error is not None and CANCELED in batch.error and self._again(server):

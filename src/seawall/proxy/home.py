@@ -12,6 +12,7 @@ class Home(ABC):
     """Where a client's servers come from, as far as the client knows it; ``pool.Pool`` is the whole of it.
 
     Args:
+        database: name the servers know.
         session: whether clients keep their server between transactions.
         statement_mode: whether there may be none of several statements.
         statements_per_client: named statements that one client may hold.
@@ -19,6 +20,7 @@ class Home(ABC):
 
     __slots__ = (
         "busy_s",
+        "database",
         "errors",
         "queries",
         "session",
@@ -27,7 +29,10 @@ class Home(ABC):
         "transactions",
     )
 
-    def __init__(self, *, session: bool, statement_mode: bool, statements_per_client: int) -> None:
+    def __init__(
+        self, *, database: str, session: bool, statement_mode: bool, statements_per_client: int
+    ) -> None:
+        self.database: str = database
         self.session: bool = session
         self.statement_mode: bool = statement_mode
         self.statements_per_client: int = statements_per_client
@@ -51,3 +56,7 @@ class Home(ABC):
     @abstractmethod
     def leave(self, client: Any) -> None:  # noqa: ANN401
         """A waiting client went away."""
+
+    @abstractmethod
+    def wait_first(self, client: Any, *, alone: bool = False) -> None:  # noqa: ANN401
+        """Queue a client ahead of all others: it has lost a server."""

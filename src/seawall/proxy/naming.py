@@ -12,14 +12,26 @@ Source: PostgreSQL documentation, chapter "Message Flow", section "Extended Quer
 from __future__ import annotations
 
 from abc import abstractmethod
+from time import monotonic
 from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.home import Home
 from seawall.proxy.owed import Note
+from seawall.proxy.replay.doomed import Doomed
+from seawall.proxy.replay.journal import Journal
 from seawall.proxy.server import Server
 from seawall.proxy.sink import Sink, descriptor
-from seawall.proxy.statements import PREFIX, Statement, parse_message, parse_suspicion
+from seawall.proxy.statements import (
+    CHANGES,
+    COMMIT_BYTES,
+    COMMITS,
+    PREFIX,
+    Statement,
+    effect,
+    parse_message,
+    parse_suspicion,
+)
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.scan import (
@@ -65,8 +77,10 @@ class Naming(Sink):
 
     __slots__ = (
         "_carry",
+        "_changed",
         "_deaf",
         "_drop",
+        "_effect",
         "_held",
         "_parsed_here",
         "_skip",
@@ -74,7 +88,9 @@ class Naming(Sink):
         "began_at",
         "clogged",
         "connected_at",
+        "doomed",
         "fd",
+        "journal",
         "key",
         "ledger",
         "parameters",
@@ -82,6 +98,8 @@ class Naming(Sink):
         "pool",
         "prepared_bytes",
         "rename",
+        "replays",
+        "rescue",
         "seen_at",
         "server",
         "settings",
@@ -130,11 +148,25 @@ class Naming(Sink):
         self._deaf: bool = False
         self._drop: int = 0
         """So many bytes belong to a message that no server gets."""
+        self.journal: Journal | None = None
+        """Of the server it is attached to."""
+        self.replays: bool = False
+        """Its transactions are said again when their server is lost."""
+        self.rescue: Any = None
+        """What is being done about a server that it lost; a ``rescue.Case``."""
+        self.doomed: Doomed | None = None
+        """Answers in place of a server until the client ends a transaction that is lost."""
+        self._effect: int = 0
+        """Of its unnamed statement, as ``statements.effect``."""
+        self._changed: bool = False
+        """A statement that changes something was bound since the last Sync."""
         self._parsed_here: bool = False
         """Since the last Sync there was an unnamed Parse."""
 
     def undone(self, note: Note, *, failed: bool) -> None:
         """A Parse or Close came to nothing: names stand for what they stood for before."""
+        if self.journal is not None and note.statement is not None:
+            self.journal.remember(self.statements, self.prepared_bytes)
         statements = self.statements
         if note.owed in UNNAMED_CHANGED and self.unnamed is note.new:
             self.unnamed = None if failed else note.mine
@@ -149,6 +181,8 @@ class Naming(Sink):
 
     def forgotten(self) -> None:
         """DISCARD ALL or DEALLOCATE ALL: the client's names are free."""
+        if self.journal is not None:
+            self.journal.remember(self.statements, self.prepared_bytes)
         self.statements = None
         self.prepared_bytes = 0
 
@@ -203,6 +237,8 @@ class Naming(Sink):
         position, first, last = at
         name = data[first:last]
         if self.statements and name in self.statements:
+            if self.journal is not None:
+                self.journal.remember(self.statements, self.prepared_bytes)
             statement = self.statements.pop(name)
             self.prepared_bytes -= len(statement.tail)
             server.already(Note(owed.CLOSED_ALREADY, statement, name))
@@ -236,11 +272,19 @@ class Naming(Sink):
                 inject = server.prepare(statement, owed.PARSED_UNSEEN, name)
             if kind == framing.BIND and statement.suspicion:
                 self._suspect(server, statement.suspicion, statement.tail)
-        if kind == framing.BIND and server.suspect & BOUND_NAME:
-            self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
+        if kind == framing.BIND:
+            if server.suspect & BOUND_NAME:
+                self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
+            what = self._effect if not name else statement.effect if statement is not None else 0
+            if what == CHANGES:
+                self._changed = True
+            elif what == COMMITS:
+                text = statement.tail if statement is not None else (self.unnamed or b"")[HEADER_BYTES + 1 :]
+                inject += self._sample(server, text.partition(b"\0")[0])
         server.pending.append(REPLIES[kind])
         if statement is None and foreign:
-            return self._strange(data, at)
+            head, until = self._strange(data, at)
+            return inject + head, until
         if statement is None:
             return (inject, position) if not inject else (inject + data[position:last], last)
         length = HEADER.unpack_from(data, position)[1] + len(statement.name) - len(name)
@@ -258,6 +302,7 @@ class Naming(Sink):
             server.noted(Note(owed.UNNAMED, None, b"", self.unnamed, server.unnamed, new))
             self.unnamed = server.unnamed = new
             flags = parse_suspicion(data[first + 1 : after]) if whole else UNKNOWN
+            self._effect = effect(data[first + 1 : first + 1 + COMMIT_BYTES])
             if flags:
                 self._suspect(server, flags, data[first + 1 : after])
             return b"", position
@@ -284,6 +329,8 @@ class Naming(Sink):
                 "53400", "too many prepared statements", "", "Close statements that are no longer used."
             )
             return b"", -1
+        if self.journal is not None:
+            self.journal.remember(self.statements, self.prepared_bytes)
         self.prepared_bytes += len(tail)
         if self.prepared_bytes > PREPARED_BYTES_MAX:
             self.fail(
@@ -305,6 +352,39 @@ class Naming(Sink):
         if owed.SYNCED not in pending or (not name and self._parsed_here):
             return False
         return any((note.owed in UNNAMED) is not bool(name) for note in server.notes)
+
+    def _sample(self, server: Server, sql: bytes) -> bytes:
+        """What to send ahead of the Bind of a COMMIT so that its outcome can be found out."""
+        if self.journal is None or not self.worker.sampling.samples(self, server, sql):
+            return b""
+        return server.ask_extended(self.worker.sampling.sample, monotonic())
+
+    def _sample_change(self, server: Server) -> bytes:
+        """What to send behind the first change of a transaction, ahead of its Sync."""
+        self._changed = False
+        journal = self.journal
+        if (
+            journal is None
+            or journal.sampled_at
+            or server.status != framing.IN_TRANSACTION
+            or server.skipping
+        ):
+            return b""
+        if not self.worker.sampling.samples_changes(self):
+            return b""
+        return server.ask_extended(self.worker.sampling.sample, monotonic(), early=True)
+
+    def restore(self, journal: Journal) -> None:
+        """Go back to the names of before the transaction, to say it again."""
+        if journal.names_changed:
+            self.statements = journal.names
+            self.prepared_bytes = journal.names_bytes
+        self.unnamed = journal.unnamed
+        self._effect = effect((self.unnamed or b"")[HEADER_BYTES + 1 :][:COMMIT_BYTES])
+        self._changed = False
+        self._parsed_here = False
+        self._carry = b""
+        self._skip = 0
 
     def _bring_unnamed(self, server: Server) -> bytes:
         """The Parse to send first if the unnamed statement was parsed on another server."""

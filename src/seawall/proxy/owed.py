@@ -35,7 +35,14 @@ UNNAMED_UNSEEN: Final = 15
 """The unnamed Parse once more, on another server; has a note."""
 UNNAMED_CLOSED: Final = 16
 """A client's Close of its unnamed statement; has a note."""
+SAMPLED: Final = 17
+"""A Query of ours ahead of a COMMIT: everything up to and including its ReadyForQuery is swallowed."""
+SAMPLE_BOUND: Final = 18
+SAMPLE_EXECUTED: Final = 19
+SAMPLE_CLOSED: Final = 10
+"""Bind, Execute and Close of ours ahead of a COMMIT in a batch: their replies are swallowed."""
 
+HIDDEN: Final = frozenset({SAMPLED, SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED})
 NOTED: Final = frozenset(
     {
         PARSED,

@@ -30,12 +30,17 @@ from seawall.proxy.owed import (
     CLOSED_UNSEEN,
     COPY_END,
     EXECUTED,
+    HIDDEN,
     NOTED,
     PARSE_COMPLETE_MESSAGE,
     PARSED,
     PARSED_ALREADY,
     PARSED_UNSEEN,
     PLAIN_PARSED,
+    SAMPLE_BOUND,
+    SAMPLE_CLOSED,
+    SAMPLE_EXECUTED,
+    SAMPLED,
     SIMPLE,
     SYNCED,
     UNNAMED,
@@ -44,14 +49,28 @@ from seawall.proxy.owed import (
     UNSEEN,
     Note,
 )
+from seawall.proxy.replay.journal import Journal
 from seawall.proxy.sink import Sink, descriptor
 from seawall.proxy.statements import Statement
-from seawall.wire.pgwire import framing
+from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE_COMPLETE, READY
 from seawall.wire.pgwire.messages import ProtocolViolation
 from seawall.wire.pgwire.scan import tag_suspicion
 
 MADE_UP_FROM: Final = PARSED_ALREADY
+SAMPLE_ENDS: Final = {
+    framing.BIND_COMPLETE: SAMPLE_BOUND,
+    framing.COMMAND_COMPLETE: SAMPLE_EXECUTED,
+    framing.CLOSE_COMPLETE: SAMPLE_CLOSED,
+}
+CRASHED: Final = b"\0C57P02\0"
+SAMPLE: Final = (
+    "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_current_wal_insert_lsn(),"
+    " pg_catalog.pg_last_wal_replay_lsn()"
+)
+"""What a COMMIT is resolved by: its transaction, where it stands in the log, and the last recovery's end."""
+SAMPLE_QUERY: Final = messages.query(SAMPLE)
+SAMPLE_PORTAL: Final = "seawall_sample"
 OPEN, BROKEN = 0, 1
 
 
@@ -69,12 +88,15 @@ class Owing:
         "_ready",
         "_skip",
         "applied",
+        "astray",
         "backend",
         "born_at",
         "cancels",
         "copying",
         "discarded",
+        "dying",
         "fd",
+        "journal",
         "key",
         "last_error",
         "max_statements",
@@ -86,6 +108,7 @@ class Owing:
         "pid",
         "pool",
         "retries",
+        "sampling",
         "since",
         "sink",
         "skipping",
@@ -93,6 +116,7 @@ class Owing:
         "state",
         "statements",
         "status",
+        "suppressed",
         "suspect",
         "tap",
         "transport",
@@ -101,7 +125,7 @@ class Owing:
         "used_at",
     )
 
-    def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401
+    def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401, PLR0915
         self.transport: Any = transport
         self.fd: int = descriptor(transport)
         self.sink: Sink = sink
@@ -144,6 +168,16 @@ class Owing:
         """The chunk that is being read had a ReadyForQuery."""
         self.copying: bool = False
         """It reads copy data, and ignores Sync and Flush."""
+        self.journal: Journal | None = None
+        """What its present client says and sees, if that may have to be said again."""
+        self.sampling: bool = False
+        """A question of ours is among what was sent ahead of a COMMIT."""
+        self.astray: bool = False
+        """It has said what makes no sense, and was cut; what it owed isn't known any more."""
+        self.suppressed: bool = False
+        """The beginning of its last answer was not passed on."""
+        self.dying: bool = False
+        """It has said why it ends the connection (``last_error``); nobody has been told."""
 
     def already(self, note: Note) -> None:
         """Promise the client a reply to what was not sent; made up at once if nothing is before it."""
@@ -215,8 +249,56 @@ class Owing:
             return self._prepared()
         if kind == framing.CLOSE_COMPLETE:
             return self._closed(self.pending[0])
-        self._rare(kind, data[position + HEADER_BYTES : after])
+        body = data[position + HEADER_BYTES : after]
+        if kind == framing.ERROR and (b"\0VFATAL\0" in body or b"\0VPANIC\0" in body):
+            self.last_error = body
+            self.dying = True
+            return True
+        if kind == framing.ERROR and self.sampling and self.pending and self.pending[0] == SAMPLED:
+            return True  # our own question failed: the COMMIT behind it will be answered by ROLLBACK
+        if kind == framing.NOTICE and CRASHED in body:
+            return True  # the warning of a server whose other process crashed; its end is what counts
+        self._rare(kind, body)
         return False
+
+    def _swallow(self, kind: int, body: bytes) -> None:
+        """Take off what answers our own question ahead of a COMMIT."""
+        pending = self.pending
+        head = pending[0]
+        if kind == framing.DATA_ROW and self.journal is not None:
+            self.journal.sample = body
+        elif head == SAMPLED and kind == READY:
+            self.status = body[0]
+            pending.popleft()
+        elif SAMPLE_ENDS.get(kind) == head:
+            pending.popleft()
+        self.sampling = any(one in HIDDEN for one in pending)
+
+    def ask_simple(self, now: float, *, early: bool = False) -> bytes:
+        """Our question as a Query, to be sent ahead of a COMMIT or behind a change, and entered."""
+        self.pending.append(SAMPLED)
+        self._asked(now, early=early)
+        return SAMPLE_QUERY
+
+    def ask_extended(self, statement: Statement, now: float, *, early: bool = False) -> bytes:
+        """Our question within a batch, to be sent ahead of a COMMIT's Bind or of a Sync, and entered."""
+        parse = b"" if statement.name in self.statements else self.prepare(statement, PARSED_UNSEEN, b"")
+        self.pending.extend((SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED))
+        self._asked(now, early=early)
+        return (
+            parse
+            + messages.bind(SAMPLE_PORTAL, statement.name.decode(), [])
+            + messages.execute(SAMPLE_PORTAL)
+            + messages.close_portal(SAMPLE_PORTAL)
+            + messages.flush()
+        )
+
+    def _asked(self, now: float, *, early: bool = False) -> None:
+        self.sampling = True
+        if self.journal is not None:
+            self.journal.sample = b""
+            self.journal.sampled_early = early
+            self.journal.sampled_at = now
 
     def _rare(self, kind: int, body: bytes) -> None:
         pending = self.pending
@@ -284,6 +366,8 @@ class Owing:
                 self._undo(note, failed=failed and not skipped)
             if not pending:
                 self.unsynced = self.skipping = True
+            if self.sampling:
+                self.sampling = any(one in HIDDEN for one in pending)
         self.sink.refused(self, body)
 
     def _undo(self, note: Note, *, failed: bool) -> None:

@@ -80,7 +80,6 @@ class Pool(Home):
 
     __slots__ = (
         "connect_errors",
-        "database",
         "idle",
         "idle_sink",
         "last_error",
@@ -88,6 +87,7 @@ class Pool(Home):
         "opened_count",
         "opening",
         "paused",
+        "privileged",
         "reserve",
         "retry_at",
         "secret",
@@ -101,13 +101,13 @@ class Pool(Home):
 
     def __init__(self, worker: Any, user: str, database: str, mode: PoolMode, size: int) -> None:  # noqa: ANN401
         super().__init__(
+            database=database,
             session=mode is PoolMode.SESSION,
             statement_mode=mode is PoolMode.STATEMENT,
             statements_per_client=worker.settings.pooling.statements_per_client,
         )
         self.worker: Any = worker
         self.user: str = user
-        self.database: str = database
         self.mode: PoolMode = mode
         self.size: int = size
         self.reserve: int = 0
@@ -116,7 +116,9 @@ class Pool(Home):
         self.servers: dict[Server, bool] = {}
         self.opening: int = 0
         self.retry_at: float = 0.0
-        self.paused: bool = False
+        self.paused: bool = worker.following.held
+        """Servers go to nobody but ``privileged``."""
+        self.privileged: Client | None = None
         self.waiting: deque[Client] = deque()
         self.waited_s: float = 0.0
         self.connect_errors: int = 0
@@ -134,6 +136,8 @@ class Pool(Home):
 
     def wait(self, client: Client) -> None:
         """Queue a client."""
+        if self.paused and self.worker.following.without_primary and self._full_without_primary(client):
+            return
         if len(self.waiting) >= self.worker.settings.pooling.queue_limit:
             self.worker.queue_overflows += 1
             client.fail("53300", "too many clients wait for a server", f"{len(self.waiting)} are waiting")
@@ -141,6 +145,30 @@ class Pool(Home):
         client.waiting_since = self.worker.clock()
         self.waiting.append(client)
         self.worker.want(self)
+
+    def _full_without_primary(self, client: Client) -> bool:
+        """Refuse one client too many while there is no primary; whether that was done."""
+        if len(self.waiting) < self.worker.settings.failover.hold_requests:
+            return False
+        self.worker.queue_overflows += 1
+        client.fail("57P03", "there is no primary, and too many wait for one", self.worker.topology.reason)
+        return True
+
+    def wait_first(self, client: Client, *, alone: bool = False) -> None:
+        """Queue a client ahead of all others: it has lost a server. ``alone``: even while all others wait."""
+        client.waiting_since = self.worker.clock()
+        self.waiting.appendleft(client)
+        if alone:
+            self.privileged = client
+        if self.idle and (alone or not self.paused):
+            self.hand(self.idle.pop(), self.waiting.popleft())
+        else:
+            self.worker.want(self)
+
+    def release(self) -> None:
+        """Clients are served again: hand out what is idle."""
+        while self.idle and self.waiting and not self.paused:
+            self.hand(self.idle.pop(), self.waiting.popleft())
 
     def put(self, server: Server) -> None:
         """A server is free: it goes to whoever waits longest, or to the idle ones."""
@@ -157,7 +185,7 @@ class Pool(Home):
             self.discard(server)
             return
         waiting = self.waiting
-        if waiting and not self.paused:
+        if waiting and (not self.paused or waiting[0] is self.privileged):
             self.hand(server, waiting.popleft())
             return
         server.sink = self.idle_sink
@@ -168,6 +196,8 @@ class Pool(Home):
 
     def hand(self, server: Server, client: Client) -> None:
         """Give a server to a client that waited."""
+        if client is self.privileged:
+            self.privileged = None
         now = self.worker.clock()
         self.waited_s += now - client.waiting_since
         client.granted(server)
@@ -216,5 +246,6 @@ class Pool(Home):
     def lacking(self) -> int:
         """How many connections it could use and may have."""
         if self.paused:
-            return 0
+            first = bool(self.waiting) and self.waiting[0] is self.privileged
+            return 1 if first and not self.opening else 0
         return min(len(self.waiting) - self.opening, self.room, BURST - self.opening)

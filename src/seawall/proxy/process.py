@@ -57,8 +57,11 @@ class WorkerProcess:
 
     def __init__(self, given: Inheritance) -> None:
         self._given = given
-        self._row = Block(given.block).row(given.number)
+        block = Block(given.block)
+        self._row = block.row(given.number)
         self.worker = Worker(given.settings, given.number, given.count, self._row, given.mock_key)
+        self.worker.published = block
+        self.worker.look_at_topology()
         self._door = Door(given.settings.limits.connections_per_address, given.settings.limits.connections)
         self._stop = asyncio.Event()
         self._now = asyncio.Event()

@@ -14,7 +14,7 @@ from os import write
 from typing import Any, Final
 
 from seawall.kernel.errors import ValidationError
-from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, STREAMED, SYNCED, UNASKED, UNNAMED
+from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, HIDDEN, STREAMED, SYNCED, UNASKED, UNNAMED
 from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
 from seawall.wire.pgwire.framing import (
     BIND_COMPLETE,
@@ -80,7 +80,7 @@ class Server(Owing):
             self._relay(data)
         except ValidationError:
             self._ready = False
-            self.unsynced = True  # what is owed can't be told from what was dropped
+            self.unsynced = self.astray = True
             self.last_error = b""
             self.transport.abort()
             self.connection_lost(None)
@@ -88,16 +88,11 @@ class Server(Owing):
     def _relay(self, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Forward a chunk, and take off ``pending`` what it answers."""
         if self._carry:
-            data = self._carry + data
-            self._carry = b""
+            data = self._carried(data)
         end = len(data)
-        position = self._skip
-        start = 0
+        position, pending, hidden = self._skip, self.pending, self.sampling
         pieces: list[bytes] = []
-        pending = self.pending
-        if position and position <= end and pending and pending[0] >= MADE_UP_FROM:
-            pieces = [data[:position], self._make_up()]
-            start = position
+        start = self._began(data, position, pieces) if position else 0
         kind: int  # of what comes out of HEADER nothing is known otherwise, and nothing is fast
         length: int
         while position + HEADER_BYTES <= end:
@@ -105,14 +100,20 @@ class Server(Owing):
             after: int = position + 1 + length
             if length < 4:
                 raise ProtocolViolation
-            if kind == DATA_ROW or kind == COPY_DATA:  # noqa: PLR1714, SIM109 -- twice as fast
+            if hidden and pending and pending[0] in HIDDEN and kind not in UNASKED:
+                if after > end:
+                    break
+                self._swallow(kind, data[position + HEADER_BYTES : after])
+                pieces.append(data[start:position])
+                start = after
+            elif kind == DATA_ROW or kind == COPY_DATA:  # noqa: PLR1714, SIM109 -- twice as fast
                 position = after
                 continue
-            if after > end and (kind not in STREAMED or not pending) and length <= CARRY_LIMIT:
+            elif after > end and (kind not in STREAMED or not pending) and length <= CARRY_LIMIT:
                 break
-            if kind == COMMAND_COMPLETE:
-                if not pending:
-                    raise ProtocolViolation
+            elif not pending and kind not in UNASKED:
+                raise ProtocolViolation
+            elif kind == COMMAND_COMPLETE:
                 if pending[0] == EXECUTED:
                     pending.popleft()
                 self.copying = False
@@ -120,8 +121,6 @@ class Server(Owing):
                     self._tagged(data[position + 5 : after - 1])
                 if after + READY_BYTES == end and data.startswith(READY_HEAD, after):
                     after += self._ended(data[after + 5])
-            elif not pending and kind not in UNASKED:
-                raise ProtocolViolation
             elif kind == ROW_DESCRIPTION or kind == NO_DATA or kind == BIND_COMPLETE:  # noqa: PLR1714, SIM109
                 if pending[0] == (BOUND if kind == BIND_COMPLETE else DESCRIBED):
                     pending.popleft()
@@ -144,6 +143,20 @@ class Server(Owing):
         else:
             self._skip = 0
         self._forward(data)
+
+    def _carried(self, data: bytes) -> bytes:
+        """What was kept of the chunk before, and this one."""
+        data = self._carry + data
+        self._carry = b""
+        return data
+
+    def _began(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        """A message ends here: what is made up goes behind it; where what goes on as it is starts."""
+        if position > len(data) or not self.pending or self.pending[0] < MADE_UP_FROM:
+            return 0
+        pieces.append(data[:position])
+        pieces.append(self._make_up())
+        return position
 
     def _ended(self, status: int) -> int:
         """A ReadyForQuery follows the command it ends: take it off at once; how many bytes that is, or 0."""
@@ -173,6 +186,10 @@ class Server(Owing):
     def _forward(self, data: bytes) -> None:
         """Pass on a chunk, and what it means for whoever is served."""
         ready, self._ready = self._ready, False
+        if self.dying and not ready and self.journal is not None and not self.journal.told:
+            # It began an answer and ended: whoever has seen nothing of it can be answered by another server.
+            self.suppressed = bool(data)
+            data = b""
         if data:
             if self.tap is not None:
                 self.tap.heard(data)
@@ -180,7 +197,11 @@ class Server(Owing):
         if self.stalled and (self.copying or self.skipping or (ready and SYNCED not in self.pending)):
             self.stalled = False
             self.sink.resume()
-        if ready and not self.pending and not self.unsynced:
+        if self.dying:
+            self.state = BROKEN
+            self.transport.abort()
+            self.sink.lost(self)
+        elif ready and not self.pending and not self.unsynced:
             self.sink.settled(self)
 
     # --- the sender's side --------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from seawall.proxy import owed
 from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
+from seawall.proxy.statements import COMMIT_BYTES, commits
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import (
     BIND,
@@ -42,6 +43,7 @@ DEALLOCATE: Final = re.compile(
 DEALLOCATED: Final = HEADER.pack(framing.COMMAND_COMPLETE, 15) + b"DEALLOCATE\0"
 REST_OF_BATCH: Final = b"D\0\0\0\6P\0E\0\0\0\11\0\0\0\0\0S\0\0\0\4"
 """Describe and Execute the unnamed portal, Sync: how libpq ends every batch of one statement."""
+ASKED_AHEAD: Final = frozenset({framing.QUERY, SYNC})
 USUAL: Final = frozenset({BIND, DESCRIBE, EXECUTE, SYNC})
 REST_OWED: Final = (DESCRIBED, EXECUTED, SYNCED)
 REST_BYTES: Final = 22
@@ -56,7 +58,7 @@ class Speech(Naming):
     def proceed(self) -> None:
         """Say what was held back."""
 
-    def _converse(self, server: Server, data: bytes) -> None:  # noqa: C901, PLR0912 -- a hot loop
+    def _converse(self, server: Server, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Walk through a chunk of any messages; enter what they will cause, rename statements, send."""
         if self._carry:
             data = self._carry + data
@@ -102,6 +104,12 @@ class Speech(Naming):
                     out.append(changed)
                     start = until
             else:
+                if self.journal is not None and kind in ASKED_AHEAD:
+                    ahead = self._ahead_of(server, kind, data[position + HEADER_BYTES : after - 1])
+                    if ahead:
+                        out.append(data[start:position])
+                        out.append(ahead)
+                        start = position
                 self._enter(server, kind, data, position, after)
             position = after
         if self.state != CLOSED:
@@ -124,7 +132,7 @@ class Speech(Naming):
     def _usual(self, server: Server, kind: int, length: int, data: bytes, position: int) -> int:
         """Enter what nearly every batch consists of, as ``_enter`` would; how many bytes it is, or 0."""
         if kind == SYNC:
-            if length != 4:
+            if length != 4 or self._changed:
                 return 0
             server.pending.append(SYNCED)
             server.unsynced = self._parsed_here = False
@@ -136,7 +144,7 @@ class Speech(Naming):
                 data[position + 5] == 0
                 and data[position + 6] == 0
                 and self._parsed_here
-                and not server.suspect
+                and not (server.suspect or self._effect)
                 and self.unnamed is server.unnamed
                 and self.unnamed
             ):
@@ -147,7 +155,7 @@ class Speech(Naming):
             self.pool.queries += 1
         elif data[position + 5] == STATEMENT:
             return 0
-        elif data.startswith(REST_OF_BATCH, position):
+        elif not self._changed and data.startswith(REST_OF_BATCH, position):
             server.pending.extend(REST_OWED)
             server.unsynced = self._parsed_here = False
             self.pool.queries += 1
@@ -176,10 +184,34 @@ class Speech(Naming):
         name = found.group(2) if found.group(2) is not None else found.group(1).lower()
         if self.statements is None or name not in self.statements:
             return False
+        if self.journal is not None:
+            self.journal.remember(self.statements, self.prepared_bytes)
         self.prepared_bytes -= len(self.statements.pop(name).tail)
-        self.deliver(DEALLOCATED + HEADER.pack(framing.READY, 5) + bytes([server.status]))
+        server.sink.deliver(DEALLOCATED + HEADER.pack(framing.READY, 5) + bytes([server.status]))
         self._rest(server)
         return True
+
+    def _ahead_of(self, server: Server, kind: int, sql: bytes) -> bytes:
+        if kind == framing.QUERY:
+            return self._ahead(server, sql)
+        return self._sample_change(server) if self._changed else b""
+
+    def _ahead(self, server: Server, sql: bytes) -> bytes:
+        """If a Query is a COMMIT, what to ask ahead of it so that its outcome can be found out."""
+        if not commits(sql[:COMMIT_BYTES]) or not self.worker.sampling.samples(self, server, sql):
+            return b""
+        return server.ask_simple(monotonic())
+
+    def resay(self, server: Server, data: bytes) -> None:
+        """Say once more, on another server, what was said in a transaction; its sink gets the answers."""
+        if self.journal is not None:
+            self.journal.say(data)
+        server.since = monotonic()
+        if data[0] == framing.QUERY and HEADER.unpack_from(data, 0)[1] + 1 == len(data):
+            suspect = suspicion(data[HEADER_BYTES:-1])
+            if suspect and self._answered(server, suspect, data[HEADER_BYTES:-1]):
+                return
+        self._converse(server, data)
 
     def _rest(self, server: Server) -> None:
         if not self.stay and not self._skip and self.server is server and self.state == ATTACHED:
@@ -207,6 +239,8 @@ class Speech(Naming):
         """Send what comes before ``position`` and keep the rest until the Sync is answered."""
         self._skip = 0
         self._held = data[position:]
+        if self.journal is not None:
+            self.journal.unsay(len(self._held))
         self.state = WAITING
         server.stalled = True
         self._send(server, out, data[start:position])

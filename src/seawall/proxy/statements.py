@@ -22,6 +22,12 @@ CACHE_LIMIT: Final = 10_000
 
 CACHE_BYTES: Final = 256 * 1024 * 1024
 """Their texts together."""
+CHANGES, COMMITS = 1, 2
+CHANGING: Final = frozenset({b"insert", b"update", b"delete", b"merge "})
+COMMITTING: Final = frozenset({b"com", b"end"})
+COMMENTS: Final = frozenset({b"/*", b"--"})
+COMMIT_BYTES: Final = 16
+"""Of a text, to see whether it may be a COMMIT."""
 REMEMBERED_LIMIT: Final = 4_096
 """Texts of which the suspicion is remembered, whoever parses them under whatever name."""
 REMEMBERED_BYTES: Final = 1_024
@@ -36,15 +42,37 @@ class Statement:
         name: what servers call it, without the NUL.
         parse: the whole Parse message under that name.
         suspicion: flags of what running it may change in the session.
+        effect: whether it may be a COMMIT, or changes something.
     """
 
-    __slots__ = ("name", "parse", "suspicion", "tail")
+    __slots__ = ("effect", "name", "parse", "suspicion", "tail")
 
     def __init__(self, tail: bytes, name: bytes) -> None:
         self.tail: bytes = tail
         self.suspicion: int = parse_suspicion(tail)
+        self.effect: int = effect(tail[:COMMIT_BYTES])
         self.name: bytes = name
         self.parse: bytes = parse_message(name, tail)
+
+
+def commits(head: bytes) -> bool:
+    """Whether a text that begins like this may be a COMMIT; ``classify`` knows for certain."""
+    return effect(head) == COMMITS
+
+
+def effect(head: bytes) -> int:
+    """What a text may do that begins like this: ``CHANGES``, ``COMMITS``, or 0 for all else."""
+    word = head[:6].lower()
+    if word in CHANGING:
+        return CHANGES
+    if word[:3] in COMMITTING:
+        return COMMITS
+    if word[:1].isspace() or word[:2] in COMMENTS:
+        word = head.lstrip()[:6].lower()
+        return (
+            CHANGES if word in CHANGING else COMMITS if word[:3] in COMMITTING or word[:2] in COMMENTS else 0
+        )
+    return 0
 
 
 def parse_suspicion(tail: bytes) -> int:

@@ -9,9 +9,9 @@ import asyncio
 from typing import Final
 
 from seawall.proxy.client import Client
+from seawall.proxy.naming import ATTACHED, DETACHED
 from seawall.proxy.pool import Pool
 from seawall.proxy.server import Server
-from seawall.proxy.naming import ATTACHED, DETACHED
 from seawall.proxy.worker import Worker
 from seawall.wire.pgwire import framing
 
@@ -44,6 +44,8 @@ class Sweeper:
         """Look at everything once."""
         self._round += 1
         self._worker.now = now
+        self._worker.look_at_topology()
+        self._worker.rescue.sweep(now)
         for pool in list(self._worker.pools.values()):
             self._waiting(pool, now)
             for server in list(pool.servers):
@@ -62,7 +64,10 @@ class Sweeper:
         pool.reserve = reserve.reserve_size if oldest > reserve.reserve_after_s else 0
         while pool.waiting:
             waited_s = now - pool.waiting[0].waiting_since
-            if timeout_s and waited_s > timeout_s:
+            unserved = self._worker.following.without_primary or (pool.last_error and not pool.servers)
+            if pool.waiting[0].rescue is not None and hold_s and waited_s > hold_s:
+                self._worker.rescue.expire(pool.waiting.popleft())
+            elif timeout_s and waited_s > timeout_s:
                 self._worker.close_client(
                     pool.waiting.popleft(),
                     "53300",
@@ -70,12 +75,12 @@ class Sweeper:
                     f"waited {waited_s:.1f} s; {len(pool.servers)} of {pool.size} connections are in use",
                     "Shorten transactions, or raise pool.size.",
                 )
-            elif pool.last_error and not pool.servers and hold_s and waited_s > hold_s:
+            elif unserved and hold_s and waited_s > hold_s:
                 self._worker.close_client(
                     pool.waiting.popleft(),
                     "57P03",
                     "no server can be reached",
-                    pool.last_error,
+                    pool.last_error or self._worker.topology.reason,
                     "Try again later.",
                 )
             else:

@@ -12,26 +12,29 @@ import hmac
 import os
 import secrets
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Final
 
-from seawall.proxy import owed
 from seawall.proxy.backends import Backends
 from seawall.proxy.client import Client
 from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in
 from seawall.proxy.errands import Batch
 from seawall.proxy.fitting import Fitting
+from seawall.proxy.following import Following
 from seawall.proxy.home import Home
 from seawall.proxy.ledger import SURVIVES_DISCARD
 from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.pool import Pool
 from seawall.proxy.reported import Reported, reported_of
+from seawall.proxy.rescue import Rescuing
+from seawall.proxy.sampling import Sampling
 from seawall.proxy.server import BROKEN, OPEN, Server
 from seawall.proxy.session_settings import EMPTY, Settings
-from seawall.proxy.settings import AuthMethod, Backend, Database, PoolMode, ProxySettings, User
+from seawall.proxy.settings import AuthMethod, Backend, Database, PoolMode, ProxySettings, ReplayMode, User
 from seawall.proxy.shared import Row
 from seawall.proxy.statements import StatementCache
+from seawall.proxy.topology import Topology, untracked
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.passwords import Md5Secret, PlainSecret, Secret, parse_secret
 from seawall.wire.pgwire.scram import verifier_for
@@ -43,6 +46,7 @@ LINGER_S: Final = 5.0
 RETRY_FIRST_S: Final = 0.05
 RETRY_LAST_S: Final = 1.0
 KEY_BYTES: Final = 4
+NOTES_LIMIT: Final = 100
 KEY_BYTES_LONG: Final = 32
 INDEX_BITS: Final = 20
 """Of the process number clients see: the client's index; the bits above are the worker's number."""
@@ -96,7 +100,15 @@ class Worker:
         self.cancels = 0
         self.mock_key = mock_key
         self.siblings: Any = None
+        self.published: Any = None
+        """The shared block, in which the supervisor publishes."""
+        self.notes: deque[str] = deque(maxlen=NOTES_LIMIT)
+        """What happened that should not."""
         self._next_pid = secrets.randbelow(1 << INDEX_BITS)
+        self.topology: Topology = untracked("nobody watches the servers")
+        self.following = Following(self)
+        self.sampling = Sampling(self)
+        self.rescue = Rescuing(self)
         self.fitting = Fitting(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns: deque[Pool] = deque()
@@ -158,6 +170,7 @@ class Worker:
             if pid not in self.clients:
                 break
         client.pid = pid
+        client.replays = self.sampling.mode_for(client.user, client.pool.database) is not ReplayMode.OFF
         client.key = secrets.token_bytes(KEY_BYTES_LONG if long_key else KEY_BYTES)
         client.connected_at = client.seen_at = self.clock()
         self.clients[pid] = client
@@ -186,6 +199,8 @@ class Worker:
 
     def client_gone(self, client: Client) -> None:
         """A client's connection is closed: free what it had."""
+        if client.rescue is not None:
+            self.rescue.gone(client)
         if self.clients.pop(client.pid, None) is not None:
             left = self.by_user.pop(client.user) - 1
             if left:
@@ -206,6 +221,8 @@ class Worker:
             server.paused = False
             server.transport.resume_reading()
         in_transaction = server.status != framing.IDLE
+        if server.journal is not None:
+            server.journal.clear()
         if server.state == BROKEN:
             pool.forget(server)
         elif server.busy or client.mid_message:
@@ -334,6 +351,10 @@ class Worker:
         except messages.ProtocolViolation as error:
             self._not_opened(pool, backend, "08P01", str(error), final=False)
             return
+        if self.topology.tracked and welcome.parameters.get("in_hot_standby") == "on":
+            welcome.transport.abort()
+            self._not_opened(pool, backend, "25006", "it is in recovery", final=False)
+            return
         self.backends.connected(backend)
         pool.retry_at = 0.0
         server = Server(welcome.transport, pool.idle_sink, self.settings.pooling.max_prepared_statements)
@@ -344,6 +365,7 @@ class Worker:
         server.born_at = self.clock()
         server.applied = EMPTY
         server.parameters = reported_of(welcome.parameters)
+        self.sampling.equip(server)
         welcome.transport.set_protocol(server)
         pool.opened(server)
         if welcome.rest:
@@ -372,36 +394,19 @@ class Worker:
 
     def server_lost(self, client: Client, server: Server) -> None:
         """A server died under a client."""
-        pool: Pool = server.pool
-        client.server = None
-        told = bool(server.last_error) and b"SFATAL\0" in server.last_error
-        owes = sum(1 for kind in server.pending if kind in (owed.SIMPLE, owed.SYNCED))
-        whole = owes > 0 and not server.unsynced and not client.mid_message and not server.mid_message
-        was_idle = server.free
-        pool.forget(server)
-        if was_idle and not client.stay:
-            client.state = DETACHED
-            return
-        if not whole or client.stay:
-            if told or server.mid_message:
-                client.state = CLOSED
-                client.transport.close()
-                self.client_gone(client)
-            else:
-                self.close_client(client, "08006", "the server connection was lost")
-            return
-        error = (
-            b""
-            if told
-            else messages.error_response(
-                "08006",
-                "the server connection was lost",
-                detail="The transaction is rolled back; if this was COMMIT, its outcome is unknown.",
-                hint="The session goes on with another server connection.",
-            )
-        )
-        client.transport.write(error + messages.ready_for_query(b"I") * owes)
-        client.state = DETACHED
+        self.rescue.lost(client, server)
+
+    def unserved(self, client: Client, server: Server) -> None:
+        """A server died before its client had said anything on it: another will do."""
+        client.server = client.journal = None
+        server.journal = None
+        server.pool.forget(server)
+        client.state = WAITING
+        server.pool.wait_first(client)
+
+    def after(self, wait_s: float, what: Callable[[], None]) -> None:
+        """Do something later."""
+        asyncio.get_running_loop().call_later(wait_s, what)
 
     # --- cancelling ---------------------------------------------------------------------------------------
 
@@ -437,6 +442,15 @@ class Worker:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def look_at_topology(self) -> None:
+        """Read what the supervisor has published, if it is news."""
+        if self.published is not None and self.published.generation != self.following.generation:
+            self.following.read(*self.published.topology())
+
+    def note(self, text: str) -> None:
+        """Remember what should not have happened."""
+        self.notes.append(text)
 
     # --- operators' orders --------------------------------------------------------------------------------
 

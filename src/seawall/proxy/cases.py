@@ -1,0 +1,160 @@
+"""One client that has lost its server: what is owed to it, what to say again, how it is told. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from seawall.proxy import owed
+from seawall.proxy.client import Client
+from seawall.proxy.replay import ladder
+from seawall.proxy.replay.doomed import ABORTED
+from seawall.proxy.replay.journal import Canon
+from seawall.proxy.replay.ladder import Decision, Loss, Way
+from seawall.proxy.replaying import Script
+from seawall.proxy.server import Server
+from seawall.wire.pgwire import framing, messages
+from seawall.wire.pgwire.framing import HEADER
+
+RETRY_CODE: Final = "40001"
+UNKNOWN_CODE: Final = "08007"
+NOTHING_SEEN: Final = Canon(hashed=True).digest()
+NO_SCRIPT: Final = Script((), 0, b"", 0, NOTHING_SEEN, ())
+ANSWERS: Final[dict[int, bytes]] = {
+    owed.PARSED: messages.PARSE_COMPLETE,
+    owed.PLAIN_PARSED: messages.PARSE_COMPLETE,
+    owed.PARSED_ALREADY: messages.PARSE_COMPLETE,
+    owed.UNNAMED: messages.PARSE_COMPLETE,
+    owed.BOUND: messages.BIND_COMPLETE,
+    owed.DESCRIBED: HEADER.pack(framing.NO_DATA, 4),
+    owed.CLOSED: messages.CLOSE_COMPLETE,
+    owed.CLOSED_ALREADY: messages.CLOSE_COMPLETE,
+    owed.UNNAMED_CLOSED: messages.CLOSE_COMPLETE,
+}
+"""How a server answers the parts of a batch that runs a COMMIT or ROLLBACK."""
+
+
+class Case:
+    """One client that has lost its server.
+
+    Args:
+        loss: what was said and seen.
+        decision: what is done.
+        client: whose.
+        server: which is lost.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, loss: Loss, decision: Decision, client: Client, server: Server, now: float) -> None:
+        self.loss = loss
+        self.decision = decision
+        self.user = client.user
+        self.database = client.pool.database
+        self.pid = client.pid
+        self.node: str = server.backend.name
+        self.backend_pid = server.pid
+        self.owed = tuple(server.pending)
+        self.unsynced = server.unsynced
+        self.drop = client._skip  # noqa: SLF001 -- of the message that the server had got the beginning of
+        self.carry = client._carry  # noqa: SLF001
+        self.split = server.mid_message
+        self.astray = server.astray
+        self.suppressed = server.suppressed
+        self.suspect = server.suspect
+        self.error = server.last_error
+        self.lost_at = now
+        self.attempts = 0
+        self.turn_texts: list[bytes] = []
+
+    @property
+    def turns_owed(self) -> tuple[int, ...]:
+        """The ReadyForQuery that were owed, in order."""
+        return tuple(one for one in self.owed if one in (owed.SIMPLE, owed.SYNCED))
+
+
+def script_of(case: Case) -> tuple[Script, str]:
+    """What is to be said again, or why it can't be."""
+    journal = case.loss.journal
+    turns = journal.turns()
+    if case.decision.way is Way.RESEND:
+        return Script(tuple(turns), 0, b"", 0, NOTHING_SEEN, ()), ""
+    seen = journal.seen()
+    if seen.idle:
+        if seen.hashed:
+            return NO_SCRIPT, "it follows others without a pause, and too much was seen to tell them apart"
+        if journal.names_changed:
+            return NO_SCRIPT, "it follows others without a pause, which prepared statements"
+        turns = turns[seen.idle :]
+        seen = seen.behind(seen.idle)
+    done = len(seen.marks)
+    last = seen.marks[-1][0] if done else 0
+    begun = seen.count > last or bool(seen.partial)
+    if begun and done < len(turns) and not _safe_to_begin(case, turns[done], bytes(seen.text[last:])):
+        return NO_SCRIPT, "part of the answer to its last statement was seen, and it may commit"
+    return Script(
+        tuple(turns), done, bytes(seen.text), seen.count, seen.digest(), tuple(seen.marks), seen.partial
+    ), ""
+
+
+def _safe_to_begin(case: Case, turn: bytes, seen: bytes) -> bool:
+    """Whether a turn may be run before what was seen of its answer is compared."""
+    loss = case.loss
+    if ladder.reads_only(turn, loss.names, loss.journal.unnamed):
+        return True
+    if loss.open and not ladder.ends_transaction(turn, loss.names, loss.journal.unnamed):
+        return True
+    return bool(seen) and ladder.only_trivial(seen)
+
+
+def errors_owed(case: Case, error: bytes, *, opened: bool) -> bytes:
+    """What answers the ReadyForQuery that were owed."""
+    out: list[bytes] = []
+    status = b"E" if opened else b"I"
+    for number, _ in enumerate(case.turns_owed):
+        out.append(error if number == 0 or not opened else ABORTED)
+        out.append(messages.ready_for_query(status))
+    return b"".join(out)
+
+
+def error_of(decision: Decision, case: Case) -> bytes:
+    """The error that says what happened."""
+    if decision.way is Way.UNKNOWN:
+        return messages.error_response(
+            UNKNOWN_CODE,
+            "the server connection was lost, and it is not known whether the transaction was committed",
+            detail=f"Lost: {case.node}. {decision.reason[:1].upper()}{decision.reason[1:]}.",
+            hint="Look whether it was before running it again.",
+        )
+    return messages.error_response(
+        RETRY_CODE,
+        "the server connection was lost and the transaction is rolled back",
+        detail=f"Lost: {case.node}. Not replayed: {decision.reason}.",
+        hint="It is safe to run it again.",
+    )
+
+
+def answer_of(case: Case, tag: bytes) -> bytes:
+    """The answer to a COMMIT or ROLLBACK in the server's place; empty if it was asked in too odd a way."""
+    out: list[bytes] = []
+    ended = 0
+    for one in case.owed:
+        if one in (owed.SIMPLE, owed.EXECUTED):
+            ended += 1
+            out.append(HEADER.pack(framing.COMMAND_COMPLETE, 5 + len(tag)) + tag + b"\0")
+        elif one in ANSWERS:
+            out.append(ANSWERS[one])
+        if one in (owed.SIMPLE, owed.SYNCED):
+            out.append(messages.ready_for_query(b"I"))
+    odd = case.suppressed or case.unsynced or case.split or _describes_statement(case.loss.journal.turns())
+    return b"" if odd or ended != 1 or len(case.turns_owed) != 1 else b"".join(out)
+
+
+def _describes_statement(turns: list[bytes]) -> bool:
+    """Whether the last turn asks for a statement's parameters, an answer that can't be made up."""
+    turn = turns[-1] if turns else b""
+    position = 0
+    while position + framing.HEADER_BYTES < len(turn):
+        kind, length = HEADER.unpack_from(turn, position)
+        if kind == framing.DESCRIBE and turn[position + framing.HEADER_BYTES] == ord("S"):
+            return True
+        position += 1 + length
+    return False

@@ -1,0 +1,146 @@
+"""Has a transaction that is said again draw the sequence values that its client has seen.
+
+Only while a new primary is there for replays alone, and only where nobody else can write to it: between the
+pin and its restoring the sequence stands where it stood before, and whoever draws from it then would get
+what others have. ``replay.pinning`` says what is pinned and what isn't. What could not be restored because
+the connection ended is restored over another one, before anybody else is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+from seawall.proxy.connect import LoginFailed, run_sql
+from seawall.proxy.errands import Batch
+from seawall.proxy.pool import Pool
+from seawall.proxy.replay import ladder, pinning
+from seawall.proxy.replay.ladder import Loss
+from seawall.proxy.replaying import Replaying
+from seawall.proxy.topology import Phase
+from seawall.wire.pgwire import framing, messages
+
+OPEN_LIMIT: Final = 1_000
+"""Sequences that may be out of place at once."""
+
+
+class Pinner:
+    """The pins of one worker.
+
+    Args:
+        worker: whose.
+    """
+
+    def __init__(self, worker: Any) -> None:  # noqa: ANN401
+        self._worker = worker
+        self.pinned = 0
+        self.missed = 0
+        """Statements whose sequence moved further than the client saw."""
+        self.open: dict[tuple[Any, int], bytes] = {}
+        """By pool and sequence, what puts it right again."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nobody else can draw from any sequence now."""
+        failover = self._worker.settings.failover
+        return bool(
+            failover.sole_proxy
+            and self._worker.topology.phase is Phase.REPLAYING
+            and len(self.open) < OPEN_LIMIT
+        )
+
+    def pin(self, playing: Replaying, loss: Loss, number: int) -> None:
+        """Pin what a turn drew, then have it said; behind it, restore."""
+        journal = loss.journal
+        turns, answers = journal.turns(), journal.answers()
+        server = playing.server
+        seen = None
+        if number < len(answers) and server.status != framing.IN_FAILED_TRANSACTION:
+            texts = ladder.texts_of(turns[number], loss.names, journal.unnamed)
+            if len(texts) == 1:
+                seen = pinning.seen(answers[number], texts[0], formats=_formats(turns[number]))
+        if seen is None:
+            playing.say(number)
+            return
+        Batch(
+            server,
+            messages.query(seen.lookup_sql().decode()),
+            1,
+            lambda batch: self._found(playing, number, pinning.pins(seen, pinning.states(batch.rows)), batch),
+        )
+
+    def _found(self, playing: Replaying, number: int, pins: list[pinning.Pin], batch: Batch) -> None:
+        if self._failed(playing, batch):
+            return
+        if not pins:
+            playing.say(number)
+            return
+        pool = playing.server.pool
+        for pin in pins:
+            self.open[pool, pin.state.oid] = pin.restoring_sql()
+        data = b"".join(messages.query(pin.sql().decode()) for pin in pins)
+        Batch(playing.server, data, len(pins), lambda batch: self._pinned(playing, number, pins, batch))
+
+    def _pinned(self, playing: Replaying, number: int, pins: list[pinning.Pin], batch: Batch) -> None:
+        if self._failed(playing, batch):
+            return
+        self.pinned += len(pins)
+        playing.after = lambda: self._restore(playing, pins)
+        playing.say(number)
+
+    def _restore(self, playing: Replaying, pins: list[pinning.Pin]) -> None:
+        data = b"".join(messages.query(pin.restoring_sql().decode()) for pin in pins)
+        Batch(playing.server, data, len(pins), lambda batch: self._restored(playing, pins, batch))
+
+    def _restored(self, playing: Replaying, pins: list[pinning.Pin], batch: Batch) -> None:
+        if self._failed(playing, batch):
+            return
+        pool = playing.server.pool
+        for pin in pins:
+            self.open.pop((pool, pin.state.oid), None)
+        drawn = [row[0] for row in batch.rows]
+        if len(drawn) != len(pins) or not all(
+            pinning.as_seen(pin, last) for pin, last in zip(pins, drawn, strict=True)
+        ):
+            self.missed += 1
+            playing.differs()
+            return
+        playing.go_on()
+
+    def _failed(self, playing: Replaying, batch: Batch) -> bool:
+        """Whether an errand came to nothing; then the attempt has."""
+        if batch.gone or batch.error is not None:
+            playing.abandon()
+            return True
+        return False
+
+    def mend(self) -> None:
+        """Restore what is out of place, over other connections."""
+        for (pool, _), sql in list(self.open.items()):
+            self._worker.start(self._mend(pool, sql))
+
+    async def _mend(self, pool: Pool, sql: bytes) -> None:
+        """Restore one sequence; one that can't be restored now stays open, and is tried again."""
+        worker = self._worker
+        backend = worker.backends.candidates[0] if worker.backends.candidates else None
+        if backend is None:
+            return
+        timeouts = worker.settings.timeouts
+        with contextlib.suppress(OSError, LoginFailed, TimeoutError, messages.ProtocolViolation):
+            async with asyncio.timeout(timeouts.connect_s or None):
+                login = (pool.user, pool.database, pool.secret)
+                await run_sql(worker.addresses, backend, login, timeouts.user_timeout_s, sql)
+            for key in [one for one, text in self.open.items() if one[0] is pool and text == sql]:
+                del self.open[key]
+
+
+def _formats(turn: bytes) -> tuple[int, ...] | None:
+    """Formats of the results that a turn's Bind asked for."""
+    position = 0
+    while position + framing.HEADER_BYTES <= len(turn):
+        kind, length = framing.HEADER.unpack_from(turn, position)
+        if kind == framing.BIND:
+            return pinning.result_formats(turn[position + framing.HEADER_BYTES : position + 1 + length])
+        position += 1 + length
+    return None

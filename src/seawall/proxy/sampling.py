@@ -1,0 +1,108 @@
+"""Which transactions are recorded, and which are asked how far they are, to resolve their COMMIT by.
+
+A transaction is asked once: behind its first change where that can be seen in its text, else ahead of its
+COMMIT. Both tell the same: its number, and a place in the log that its commit record is behind. One that
+provably changes nothing isn't asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from seawall.proxy.client import Client
+from seawall.proxy.owing import SAMPLE
+from seawall.proxy.replay import ladder
+from seawall.proxy.replay.journal import Journal
+from seawall.proxy.resolving import sample_of
+from seawall.proxy.server import Server
+from seawall.proxy.settings import ProxySettings, Replay, ReplayMode
+from seawall.proxy.statements import Statement
+from seawall.proxy.topology import Topology
+from seawall.wire.pgwire import framing
+
+ACKNOWLEDGED_LIMIT: Final = 10_000
+"""Commits that are remembered, to count those that a failover has lost."""
+
+
+class Sampling:
+    """The recording of one worker's transactions.
+
+    Args:
+        worker: whose.
+    """
+
+    def __init__(self, worker: Any) -> None:  # noqa: ANN401 -- the worker has one of these
+        self._worker = worker
+        self._settings: Replay = worker.settings.replay
+        self.sample = Statement(SAMPLE.encode() + b"\0\0\0", b"seawall_sample")
+        """What is asked within a batch."""
+        self.acknowledged: deque[tuple[float, int, int]] = deque(maxlen=ACKNOWLEDGED_LIMIT)
+        """When, on which timeline and where in the log."""
+        self.lost_acknowledged = 0
+
+    def mode_for(self, user: str, database: str) -> ReplayMode:
+        """Whether open transactions of this user in this database are said again."""
+        settings: ProxySettings = self._worker.settings
+        entry = settings.databases.get(database)
+        known = settings.auth.users.get(user)
+        if entry is not None and entry.replay is not None:
+            return entry.replay
+        if known is not None and known.replay is not None:
+            return known.replay
+        return settings.replay.mode
+
+    def resolves(self, client: Client) -> bool:
+        """Whether it is found out what became of this client's COMMITs."""
+        resolve = self._settings.resolve_commits
+        return client.replays if resolve is None else resolve
+
+    def equip(self, server: Server) -> None:
+        """Give a server connection a journal, if its clients may be rescued."""
+        if not server.pool.session:
+            server.journal = Journal(self._settings.journal_bytes, 4 * self._settings.statements_max)
+
+    def samples(self, client: Client, server: Server, sql: bytes) -> bool:
+        """Whether to ask a question ahead of what may be a COMMIT."""
+        journal = client.journal
+        if journal is None or not self.resolves(client):
+            return False
+        if server.status == framing.IN_FAILED_TRANSACTION or (
+            server.status == framing.IDLE and not server.pending
+        ):
+            return False
+        if journal.numbered or not ladder.ends_with_commit(sql) or self._worker.topology.multi_primary:
+            return False
+        if not journal.spoiled and ladder.changes_nothing(journal, client.statements or {}):
+            return False
+        journal.topology = self._worker.topology
+        return True
+
+    def samples_changes(self, client: Client) -> bool:
+        """Whether to ask a question behind the first change of a transaction."""
+        journal = client.journal
+        if journal is None or not self.resolves(client):
+            return False
+        if self._worker.topology.multi_primary or not self._worker.topology.tracked:
+            return False
+        journal.topology = self._worker.topology
+        return True
+
+    def committed(self, server: Server, journal: Journal) -> None:
+        """A sampled COMMIT was answered: remember where it stood, to tell whether a failover loses it."""
+        found = sample_of(journal, server.backend.name)
+        if found is not None and found.xid is not None:
+            self.acknowledged.append((found.taken_at, found.timeline, found.lsn))
+
+    def count_lost(self, before: Topology, after: Topology) -> None:
+        """Count acknowledged commits that a crash or promotion has cut off."""
+        known = set(before.recoveries)
+        for one in after.recoveries:
+            if one in known or one.clean or one.end_lsn is None:
+                continue
+            timeline = one.parent or one.timeline
+            self.lost_acknowledged += sum(
+                1
+                for taken_at, written, lsn in self.acknowledged
+                if written == timeline and taken_at < one.seen_at and lsn >= one.end_lsn
+            )
