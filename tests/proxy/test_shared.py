@@ -125,24 +125,31 @@ def test_who_publishes_again_after_an_interrupted_writing_mends_it():
 
 
 WRITER = """
-import sys
+import itertools, sys
 from seawall.proxy.shared import Block
 block = Block(int(sys.argv[1]))
-for number in range(3000):
-    block.publish(str(number % 10).encode() * (1 + number % 2000))
+enough = block.row(0)
+for number in itertools.count():
+    generation = block.publish(str(number % 10).encode() * (1 + number % 2000))
+    if enough.read()["pid"]:
+        break
+print(generation)
 """
+DIFFERENT = 20
 
 
+@pytest.mark.timeout(60)
 def test_a_reader_sees_whole_texts_while_another_process_replaces_them():
     reader, seen = Block(), set()
     descriptor = reader.descriptor
     command = [sys.executable, "-c", WRITER, str(descriptor)]
-    with subprocess.Popen(command, pass_fds=[descriptor]) as writer:
-        while writer.poll() is None:
+    with subprocess.Popen(command, pass_fds=[descriptor], stdout=subprocess.PIPE) as writer:
+        while len(seen) < DIFFERENT and writer.poll() is None:
             generation, text = reader.topology()
             assert generation % 2 == 0
             assert len(set(text)) == min(generation, 1)
             seen.add(generation)
+        reader.row(0).write(pid=1)
+        last, _ = writer.communicate()
     assert writer.returncode == 0
-    assert len(seen) > 2
-    assert reader.topology()[0] == 2 * 3000
+    assert reader.topology()[0] == int(last)
