@@ -53,13 +53,14 @@ Which restarts are remembered
 -----------------------------
 ==================================================  ========================================================
 first look at a writable server                     not watched: anything may have been before
-writable, in recovery at the last look              a promotion; watched, and sure of its parent timeline,
-                                                    if seen on one connection and one above the last
+writable, in recovery at the last look              a promotion; sure of its parent timeline if seen on
+                                                    one connection, and one above the last; watched if
+                                                    other primaries' restarts would have been seen too
 writable, at the last look on another timeline      a promotion, not watched
 same connection, or same ``end_of_recovery``        none: that grows with every crash
 no ``end_of_recovery``, statistics not reset        a clean restart, or none
-otherwise                                           a crash; watched if nobody can have come in and crashed
-                                                    again between two attempts to connect
+otherwise                                           a crash; watched if no other can have come between two
+                                                    attempts to connect
 ==================================================  ========================================================
 
 None are remembered with several primaries: there is no common history to cut.
@@ -200,7 +201,8 @@ def _remember(observations: Sequence[Observation], memory: Memory, policy: Polic
     if multi:
         return replace(memory, seen=seen, multi_primary=True, system_identifier=0)
     timelines = [one.timeline for one in answered if one.system_identifier == system]
-    noticed = [_noticed(memory.seen.get(one.name), one) for one in answered]
+    lapsed = any(_lapsed(memory.seen.get(one.name), one) for one in observations)
+    noticed = [_noticed(memory.seen.get(one.name), one, lapsed=lapsed) for one in answered]
     new = tuple(one for one in noticed if one is not None)
     return replace(
         memory,
@@ -212,7 +214,14 @@ def _remember(observations: Sequence[Observation], memory: Memory, policy: Polic
     )
 
 
-def _noticed(before: Observation | None, look: Observation) -> Recovery | None:
+def _lapsed(before: Observation | None, look: Observation) -> bool:
+    """Whether a server that took writes may have restarted and gone again while nobody watched."""
+    if before is None or before.in_recovery or before.connected_since == look.connected_since:
+        return False
+    return look.unwatched_s > UNWATCHED_MAX_S
+
+
+def _noticed(before: Observation | None, look: Observation, *, lapsed: bool) -> Recovery | None:
     """What happened to a server between two looks that were answered, by the last table above."""
     if look.in_recovery:
         return None
@@ -223,9 +232,10 @@ def _noticed(before: Observation | None, look: Observation) -> Recovery | None:
         return found
     one_connection = before.connected_since == look.connected_since
     if before.in_recovery or before.timeline != look.timeline:
-        known = look.end_of_recovery is not None and look.timeline == before.timeline + 1
-        sure = known and one_connection and before.in_recovery is True and before.timeline > 0
-        return replace(found, seen_at=look.answered_at, watched=sure, parent=before.timeline if sure else 0)
+        next_one = before.in_recovery is True and 0 < before.timeline == look.timeline - 1
+        sure = next_one and one_connection and look.end_of_recovery is not None
+        parent = before.timeline if sure else 0
+        return replace(found, seen_at=look.answered_at, watched=sure and not lapsed, parent=parent)
     if one_connection or (look.end_of_recovery == before.end_of_recovery is not None):
         return None
     if look.end_of_recovery is None and look.stats_reset == before.stats_reset != "":

@@ -85,7 +85,7 @@ class NodeView:
     timeline: int = 0
     system_identifier: int = 0
     connected_since: float = 0.0
-    """Since when the watch's present connection stands; 0 if none does. While it stands, no restart."""
+    """Since when the watch is connected, or knows for certain that there was no restart; 0 if it isn't."""
     end_of_recovery: int | None = None
     """Where the recovery ended that made it writable; ``None`` after a clean start, and in recovery."""
     write_lsn: int | None = None
@@ -108,7 +108,7 @@ class Recovery:
     clean: bool = False
     """Nothing was cut."""
     watched: bool = False
-    """Nothing else happened to this server between the last record and this one."""
+    """Before it, no restart or promotion of this server, or of one that it replaces, can have gone unseen."""
     parent: int = 0
     """Of a promotion: the timeline it went on from, if that is certain."""
 
@@ -208,7 +208,8 @@ class Observation:
     """``pg_last_wal_replay_lsn()`` once it is writable: read again when a replica has become a primary."""
     connected_since: float = 0.0
     unwatched_s: float = 0.0
-    """The longest time between two attempts to connect since the connection before this one."""
+    """The longest time, since the last answer on the last connection, in which nobody tried to connect; also
+    of a server that is gone."""
     stats_reset: str = ""
     sync_state: str = ""
     """Of a replica, as its primary saw it last: ``sync``, ``quorum``, ``potential``, ``async``."""

@@ -9,10 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from seawall.proxy.election import Memory, Policy, elect
 from seawall.proxy.replay.resolution import Outcome, Sample, resolve, status_outcome
-from seawall.proxy.topology import (
-    Observation,
-    untracked,
-)
+from seawall.proxy.topology import Observation, untracked
 
 SYSTEM = 7
 ASK, UNKNOWN = Outcome.ASK, Outcome.UNKNOWN
@@ -413,6 +410,13 @@ class Histories(RuleBasedStateMachine):
     def look(self):
         self.cluster.look()
 
+    @precondition(lambda self: self.cluster.primary.up)
+    @rule()
+    def begin_to_watch_anew(self):
+        """The supervisor has been replaced."""
+        self.cluster.memory, self.cluster.connected, self.cluster.away = Memory(), {}, False
+        self.cluster.look()
+
     @rule(name=NAMES)
     def lose_the_watch(self, name):
         self.cluster.connected.pop(name, None)
@@ -433,4 +437,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
