@@ -99,7 +99,10 @@ class Doomed:
                 return b"".join(out), data[position:]
             if after > end and length <= MESSAGE_LIMIT:
                 break
-            out.append(self._answer(kind, data[position + HEADER_BYTES : after]))
+            body = data[position + HEADER_BYTES : after]
+            if length > MESSAGE_LIMIT:
+                body, self._ending = b"", False  # maybe not all of it is here, so it ends nothing
+            out.append(self._answer(kind, body))
             position = after
             if self.over:
                 return b"".join(out), data[position:]
