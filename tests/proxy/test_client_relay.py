@@ -141,8 +141,20 @@ def extended_copy(done, ahead):
     return head + data + messages.parse("", "nothing") + messages.sync()  # nothing copies by chance
 
 
+def ended_copy(simple, ahead, ender):
+    """COPY that is ended by what has no business there, which was sent ahead."""
+    head = (
+        messages.query("copyin")
+        if simple
+        else messages.parse("", "copyin") + messages.bind("", "", []) + messages.execute("")
+    )
+    rest = ender + messages.sync() + messages.parse("", "nothing") + messages.sync()
+    return messages.sync() + head + messages.sync() * ahead + rest
+
+
 names = st.sampled_from(NAMES)
 texts = st.sampled_from(TEXTS)
+ender = st.one_of(st.builds(messages.parse, names, texts), st.builds(messages.close_statement, names))
 step = st.one_of(
     st.builds(messages.parse, names, texts),
     st.builds(lambda name: messages.bind("", name, []), names),
@@ -155,6 +167,7 @@ step = st.one_of(
     st.builds(lambda text: messages.sync() + messages.query(text), texts),
     st.builds(simple_copy, st.booleans(), st.integers(0, 50)),
     st.builds(extended_copy, st.booleans(), st.booleans()),
+    st.builds(ended_copy, st.just(False), st.booleans(), ender),
 )
 script = st.lists(step, min_size=1, max_size=12).map(lambda steps: b"".join(steps) + messages.sync())
 
@@ -181,3 +194,16 @@ def test_clients_that_share_servers_see_what_their_own_would_say(scripts, said, 
         assert world.heard(number) == summary(expected[number])
     assert all(end.server.free for end in world.ends)
     assert sorted(world.pool.idle, key=id) == sorted((end.server for end in world.ends), key=id)
+
+
+@pytest.mark.parametrize("simple", [True, False])
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("ender", [messages.close_statement("a"), messages.parse("b", "rows 1")])
+def test_a_copy_is_ended_by_what_the_server_would_not_be_asked(simple, ahead, ender):
+    world, own = World(clients=1), ModelServer()
+    known = messages.parse("a", "rows 1") + messages.sync()
+    said = known + ended_copy(simple, ahead, ender) + messages.query("rows 3")
+    world.say(0, said)
+    assert world.heard(0) == summary(own.feed(said))
+    assert world.heard(0)[-1] == ("Z", b"I")
+    assert all(end.server.free for end in world.ends)

@@ -23,11 +23,13 @@ ANSWERS: Final[dict[int, bytes]] = {
     owed.PARSED: messages.PARSE_COMPLETE,
     owed.PLAIN_PARSED: messages.PARSE_COMPLETE,
     owed.PARSED_ALREADY: messages.PARSE_COMPLETE,
+    owed.PARSED_INSTEAD: messages.PARSE_COMPLETE,
     owed.UNNAMED: messages.PARSE_COMPLETE,
     owed.BOUND: messages.BIND_COMPLETE,
     owed.DESCRIBED: HEADER.pack(framing.NO_DATA, 4),
     owed.CLOSED: messages.CLOSE_COMPLETE,
     owed.CLOSED_ALREADY: messages.CLOSE_COMPLETE,
+    owed.CLOSED_INSTEAD: messages.CLOSE_COMPLETE,
     owed.UNNAMED_CLOSED: messages.CLOSE_COMPLETE,
 }
 """How a server answers the parts of a batch that runs a COMMIT or ROLLBACK."""

@@ -241,8 +241,7 @@ class Naming(Sink):
                 self.journal.remember(self.statements, self.prepared_bytes)
             statement = self.statements.pop(name)
             self.prepared_bytes -= len(statement.tail)
-            server.already(Note(owed.CLOSED_ALREADY, statement, name))
-            return b"", last + 1
+            return server.already(Note(owed.CLOSED_ALREADY, statement, name)), last + 1
         if not name:
             server.noted(Note(owed.UNNAMED_CLOSED, None, b"", self.unnamed, server.unnamed, NOTHING))
             self.unnamed = server.unnamed = NOTHING
@@ -340,8 +339,7 @@ class Naming(Sink):
         statement: Statement = self.worker.statements.get(tail)
         self.statements[name] = statement
         if statement.name in server.statements:
-            server.already(Note(owed.PARSED_ALREADY, statement, name))
-            return b"", after
+            return server.already(Note(owed.PARSED_ALREADY, statement, name)), after
         return server.prepare(statement, owed.PARSED, name), after
 
     def _uncertain(self, server: Server, name: bytes) -> bool:

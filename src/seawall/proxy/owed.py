@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from seawall.proxy.statements import Statement
-from seawall.wire.pgwire import framing
+from seawall.wire.pgwire import framing, messages
 
 # What is owed. Small numbers, because they are compared on every message.
 SIMPLE: Final = 1
@@ -27,6 +27,10 @@ PARSED_ALREADY: Final = 20
 CLOSED_ALREADY: Final = 21
 """A client's Close that was not sent; has a note."""
 COPY_END: Final = 22
+PARSED_INSTEAD: Final = 11
+"""A client's Parse in whose place a Close of nothing was sent: that one's reply becomes a made up one."""
+CLOSED_INSTEAD: Final = 12
+"""A client's Close in whose place a Close of nothing was sent; has a note."""
 PLAIN_PARSED: Final = 13
 """A client's Parse on a server it does not share."""
 UNNAMED: Final = 14
@@ -49,6 +53,8 @@ NOTED: Final = frozenset(
         PARSED_UNSEEN,
         PARSED_ALREADY,
         CLOSED_ALREADY,
+        PARSED_INSTEAD,
+        CLOSED_INSTEAD,
         CLOSED_UNSEEN,
         UNNAMED,
         UNNAMED_UNSEEN,
@@ -74,6 +80,8 @@ UNASKED: Final = frozenset({framing.ERROR, framing.NOTICE, framing.NOTIFICATION,
 
 PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
 CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
+CLOSE_NOTHING: Final = messages.close_statement("seawall_nothing")
+"""Changes nothing; and ends a copy, as any message does that has no business in one."""
 
 
 class Note:

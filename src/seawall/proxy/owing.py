@@ -13,7 +13,8 @@ all).
 
 *COPY.* While copying in, the server ignores Sync, whether sent before or after it said so. ``COPY_END``
 entries mark CopyDone and CopyFail among what was sent ahead, so that exactly the Syncs before it are
-forgotten.
+forgotten. Any other message ends the copy with an error. One that the proxy would answer itself is not left
+out where it may do that: a Close of nothing stands in for it.
 
 Source: PostgreSQL documentation, chapter "Message Flow"; ``PostgresMain`` for what is ignored while copying.
 """
@@ -25,8 +26,9 @@ from typing import Any, Final
 
 from seawall.proxy.owed import (
     CLOSE_COMPLETE_MESSAGE,
+    CLOSE_NOTHING,
     CLOSED,
-    CLOSED_ALREADY,
+    CLOSED_INSTEAD,
     CLOSED_UNSEEN,
     COPY_END,
     EXECUTED,
@@ -35,6 +37,7 @@ from seawall.proxy.owed import (
     PARSE_COMPLETE_MESSAGE,
     PARSED,
     PARSED_ALREADY,
+    PARSED_INSTEAD,
     PARSED_UNSEEN,
     PLAIN_PARSED,
     SAMPLE_BOUND,
@@ -179,8 +182,16 @@ class Owing:
         self.dying: bool = False
         """It has said why it ends the connection (``last_error``); nobody has been told."""
 
-    def already(self, note: Note) -> None:
-        """Promise the client a reply to what was not sent; made up at once if nothing is before it."""
+    def already(self, note: Note) -> bytes:
+        """Promise the client a reply to what is not sent; made up at once if nothing is before it.
+
+        Returns:
+            What to send in its place, if anything.
+        """
+        if self._may_copy():
+            self.pending.append(PARSED_INSTEAD if note.owed == PARSED_ALREADY else CLOSED_INSTEAD)
+            self.notes.append(note)
+            return CLOSE_NOTHING
         if self.pending or self._skip:
             self.pending.append(note.owed)
             self.notes.append(note)
@@ -188,6 +199,14 @@ class Owing:
             self.sink.deliver(
                 PARSE_COMPLETE_MESSAGE if note.owed == PARSED_ALREADY else CLOSE_COMPLETE_MESSAGE
             )
+        return b""
+
+    def _may_copy(self) -> bool:
+        """Whether the next message may find the server copying: it ends that, so it can't be left out."""
+        for owed in reversed(self.pending):
+            if owed != SYNCED:  # which is ignored while copying
+                return owed in (EXECUTED, SIMPLE)
+        return False
 
     def noted(self, note: Note) -> None:
         """Enter what was sent and may have to be taken back."""
@@ -324,7 +343,10 @@ class Owing:
 
     def _closed(self, head: int) -> bool:
         """CloseComplete came; true if the client must not see it."""
-        if head in (CLOSED, CLOSED_UNSEEN, UNNAMED_CLOSED):
+        if head == PARSED_INSTEAD:
+            self.pending[0] = PARSED_ALREADY  # which is next in line, so it is made up now
+            return True
+        if head in (CLOSED, CLOSED_INSTEAD, CLOSED_UNSEEN, UNNAMED_CLOSED):
             self.pending.popleft()
             if head != CLOSED:
                 self.notes.popleft()
@@ -390,7 +412,7 @@ class Owing:
         copying = pending.popleft()
         while pending and pending[0] == SYNCED:
             pending.popleft()
-        if not pending or pending[0] in (PARSED_ALREADY, CLOSED_ALREADY):
+        if not pending:
             self.copying = True
         elif pending[0] == COPY_END:
             pending.popleft()
