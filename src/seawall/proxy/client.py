@@ -91,7 +91,7 @@ class Client(Speech):
         self._held = self._carry = b""
         self.worker.client_gone(self)
 
-    def data_received(self, data: bytes) -> None:  # noqa: C901 -- a hot path
+    def data_received(self, data: bytes) -> None:  # noqa: C901, PLR0912 -- a hot path
         """Take in a chunk of what the client says."""
         server = self.server
         if server is None or self.state != ATTACHED:
@@ -112,12 +112,13 @@ class Client(Speech):
                         return
                     if server.status != framing.IDLE or self.stay:
                         server.since = monotonic()
-                        if journal is not None:
-                            if data[5] in COMMIT_LETTERS:
+                        if journal is not None and journal.resolves:
+                            if data[5] in CHANGE_LETTERS:
+                                if not journal.sampled_at and data[5:11].lower() in CHANGING:
+                                    self._change(server, data)
+                                    return
+                            elif data[5] in COMMIT_LETTERS and not journal.numbered:
                                 data = self._ahead(server, data[5:-1]) + data
-                            elif data[5] in CHANGE_LETTERS and not journal.sampled_at:
-                                self._change(server, data)
-                                return
                     if self.unnamed is not None:
                         self.unnamed = server.unnamed = None  # a Query drops it
                     server.pending.append(owed.SIMPLE)
@@ -250,7 +251,7 @@ class Client(Speech):
             self.unnamed = server.unnamed = None
         server.pending.append(owed.SIMPLE)
         self.pool.queries += 1
-        if data[5:11].lower() in CHANGING and self.worker.sampling.samples_changes(self):
+        if self.worker.sampling.samples_changes(self):
             data += server.ask_simple(monotonic(), early=True)
         server.send(data)
 
@@ -263,13 +264,14 @@ class Client(Speech):
 
     def _begin(self, journal: Journal) -> None:
         journal.replays = self.replays
+        journal.resolves = self.resolves
         journal.unnamed = self.unnamed
         if self._carry:
             journal.say(self._carry)
 
     def _over(self, server: Server, journal: Journal) -> None:
         """A transaction has ended: what was said in it is said for good."""
-        if journal.sampled_at:
+        if journal.sample and journal.topology is not None:
             self.worker.sampling.committed(server, journal)
         journal.clear()
         self._begin(journal)

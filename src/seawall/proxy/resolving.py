@@ -18,7 +18,7 @@ from seawall.proxy.naming import CLOSED
 from seawall.proxy.replay.journal import Journal, texts
 from seawall.proxy.replay.resolution import Finding, Outcome, Sample, resolve, status_outcome
 from seawall.proxy.server import Server
-from seawall.proxy.topology import parse_lsn
+from seawall.proxy.topology import Topology, parse_lsn
 from seawall.wire.pgwire import classify, messages
 
 TRIES_MAX: Final = 60
@@ -29,19 +29,26 @@ GONE_TRIES_MAX: Final = 30
 
 
 def sample_of(journal: Journal, node: str) -> Sample | None:
-    """What was learnt ahead of a COMMIT; ``None`` if the answer didn't come, or nobody knew the servers."""
+    """What was learnt of a transaction; ``None`` if the answer didn't come, or nobody knew the servers."""
     if not journal.sample or journal.topology is None:
         return None
-    view = journal.topology.node(node)
+    found = sample_from((journal.sampled_at, node, journal.topology, journal.sample))
+    return None if found is not None and found.xid is None and journal.sampled_early else found
+
+
+def sample_from(answer: tuple[float, str, Topology, bytes]) -> Sample | None:
+    """Read an answer: when it was asked for, of which server, what was known of the servers, and its row."""
+    taken_at, node, topology, row = answer
+    view = topology.node(node)
     if view is None:
         return None
     try:
-        xid, lsn, recovery = messages.parse_data_row(journal.sample)
-        if lsn is None or (xid is None and journal.sampled_early):
+        xid, lsn, recovery = messages.parse_data_row(row)
+        if lsn is None:
             return None
         return Sample(
             node,
-            journal.sampled_at,
+            taken_at,
             int(xid) if xid is not None else None,
             parse_lsn(lsn.decode()),
             parse_lsn(recovery.decode()) if recovery is not None else None,

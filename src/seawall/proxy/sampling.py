@@ -14,7 +14,7 @@ from seawall.proxy.client import Client
 from seawall.proxy.owing import SAMPLE
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.journal import Journal
-from seawall.proxy.resolving import sample_of
+from seawall.proxy.resolving import sample_from
 from seawall.proxy.server import Server
 from seawall.proxy.settings import ProxySettings, Replay, ReplayMode
 from seawall.proxy.statements import Statement
@@ -37,8 +37,8 @@ class Sampling:
         self._settings: Replay = worker.settings.replay
         self.sample = Statement(SAMPLE.encode() + b"\0\0\0", b"seawall_sample")
         """What is asked within a batch."""
-        self.acknowledged: deque[tuple[float, int, int]] = deque(maxlen=ACKNOWLEDGED_LIMIT)
-        """When, on which timeline and where in the log."""
+        self.acknowledged: deque[tuple[float, str, Topology, bytes]] = deque(maxlen=ACKNOWLEDGED_LIMIT)
+        """When, on which server, what was known of it, and its answer as it came."""
         self.lost_acknowledged = 0
 
     def mode_for(self, user: str, database: str) -> ReplayMode:
@@ -65,7 +65,7 @@ class Sampling:
     def samples(self, client: Client, server: Server, sql: bytes) -> bool:
         """Whether to ask a question ahead of what may be a COMMIT."""
         journal = client.journal
-        if journal is None or not self.resolves(client):
+        if journal is None:
             return False
         if server.status == framing.IN_FAILED_TRANSACTION or (
             server.status == framing.IDLE and not server.pending
@@ -81,7 +81,7 @@ class Sampling:
     def samples_changes(self, client: Client) -> bool:
         """Whether to ask a question behind the first change of a transaction."""
         journal = client.journal
-        if journal is None or not self.resolves(client):
+        if journal is None:
             return False
         if self._worker.topology.multi_primary or not self._worker.topology.tracked:
             return False
@@ -90,9 +90,7 @@ class Sampling:
 
     def committed(self, server: Server, journal: Journal) -> None:
         """A sampled COMMIT was answered: remember where it stood, to tell whether a failover loses it."""
-        found = sample_of(journal, server.backend.name)
-        if found is not None and found.xid is not None:
-            self.acknowledged.append((found.taken_at, found.timeline, found.lsn))
+        self.acknowledged.append((journal.sampled_at, server.backend.name, journal.topology, journal.sample))
 
     def count_lost(self, before: Topology, after: Topology) -> None:
         """Count acknowledged commits that a crash or promotion has cut off."""
@@ -103,6 +101,10 @@ class Sampling:
             timeline = one.parent or one.timeline
             self.lost_acknowledged += sum(
                 1
-                for taken_at, written, lsn in self.acknowledged
-                if written == timeline and taken_at < one.seen_at and lsn >= one.end_lsn
+                for found in map(sample_from, self.acknowledged)
+                if found is not None
+                and found.xid is not None
+                and found.timeline == timeline
+                and found.taken_at < one.seen_at
+                and found.lsn >= one.end_lsn
             )

@@ -101,9 +101,13 @@ class Server(Owing):
             if length < 4:
                 raise ProtocolViolation
             if hidden and pending and pending[0] in HIDDEN and kind not in UNASKED:
-                if after > end:
+                whole = self._swallow_whole(data, position)
+                if not whole and after > end:
                     break
-                self._swallow(kind, data[position + HEADER_BYTES : after])
+                if whole:
+                    after = position + whole
+                else:
+                    self._swallow(kind, data[position + HEADER_BYTES : after])
                 pieces.append(data[start:position])
                 start = after
             elif kind == DATA_ROW or kind == COPY_DATA:  # noqa: PLR1714, SIM109 -- twice as fast

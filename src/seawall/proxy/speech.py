@@ -104,7 +104,7 @@ class Speech(Naming):
                     out.append(changed)
                     start = until
             else:
-                if self.journal is not None and kind in ASKED_AHEAD:
+                if self.journal is not None and self.journal.resolves and kind in ASKED_AHEAD:
                     ahead = self._ahead_of(server, kind, data[position + HEADER_BYTES : after - 1])
                     if ahead:
                         out.append(data[start:position])

@@ -171,6 +171,7 @@ class Worker:
                 break
         client.pid = pid
         client.replays = self.sampling.mode_for(client.user, client.pool.database) is not ReplayMode.OFF
+        client.resolves = self.sampling.resolves(client)
         client.key = secrets.token_bytes(KEY_BYTES_LONG if long_key else KEY_BYTES)
         client.connected_at = client.seen_at = self.clock()
         self.clients[pid] = client

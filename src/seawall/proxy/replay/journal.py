@@ -51,7 +51,8 @@ class Journal:
         said: chunks, as they came from the client.
         told: the client has been told something since the transaction began.
         replays: answers are kept, so that the transaction can be said again.
-        spoiled: why it can't, or empty.
+        resolves: what became of its COMMIT is found out.
+        spoiled: why it can't be said again, or empty.
         sample: the row that was asked for ahead of a COMMIT, as it came.
         sampled_at: when it was asked for, monotonic seconds; 0.0 if it wasn't.
         sampled_early: that was behind the first change, so that no number means nothing.
@@ -72,6 +73,7 @@ class Journal:
         "names_bytes",
         "names_changed",
         "replays",
+        "resolves",
         "said",
         "said_bytes",
         "sample",
@@ -90,6 +92,7 @@ class Journal:
         self.said_bytes: int = 0
         self.told: bool = False
         self.replays: bool = False
+        self.resolves: bool = False
         self.spoiled: str = ""
         self.sample: bytes = b""
         self.sampled_at: float = 0.0
@@ -163,7 +166,7 @@ class Journal:
     @property
     def numbered(self) -> bool:
         """Whether a sample tells the transaction's number, or is on its way and will."""
-        return self.sampled_at > 0.0 and self.sampled_early and self.sample[2:6] != NO_VALUE
+        return self.sampled_early and self.sample[2:6] != NO_VALUE
 
     def seen(self) -> Canon:
         """What the client has seen, made canonical."""

@@ -26,17 +26,20 @@ from enum import Enum
 from typing import Any, Final
 
 from seawall.proxy.replay.journal import Journal, cut_turns
-from seawall.wire.pgwire import classify, framing
+from seawall.wire.pgwire import classify, framing, messages
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 
 ALL_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 """Makes texts one that differ in their numbers: no word that means anything has a digit in it but names of
 functions, and of those only fewer are known to be harmless then."""
+COMMIT_TEXTS: Final = frozenset({b"COMMIT", b"COMMIT;", b"commit", b"commit;", b"END", b"END;"})
+PLAIN: Final = frozenset(
+    messages.query(text) for text in ("BEGIN", "BEGIN;", "begin", "COMMIT", "COMMIT;", "commit")
+)
+"""What nearly every transaction begins and ends with, as it comes."""
 HARMLESS: Final = classify.READ_ONLY | classify.SESSION_ONLY
 ENDINGS: Final = classify.COMMITS | classify.TWO_PHASE
 HARD: Final = classify.SEVERAL | classify.CHAINS | classify.TWO_PHASE | classify.UNSURE
-CHANGING: Final = frozenset({b"insert", b"update", b"delete", b"merge "})
-"""How a text begins that may have changed something, the first six letters."""
 TRIVIAL: Final = frozenset(b"12nt")
 """Answers that say nothing of any data: ParseComplete, BindComplete, NoData, ParameterDescription."""
 SHOWN_CHARACTERS: Final = 60
@@ -192,6 +195,8 @@ def answered(turns: Sequence[bytes], owed: int) -> int:
 
 def ends_with_commit(sql: bytes) -> bool:
     """Whether a text is a COMMIT and nothing else."""
+    if sql in COMMIT_TEXTS:
+        return True
     flags = classify.classify(sql)
     return bool(flags & classify.COMMITS) and not flags & (
         classify.SEVERAL | classify.UNSURE | classify.TWO_PHASE
@@ -201,8 +206,15 @@ def ends_with_commit(sql: bytes) -> bool:
 def changes_nothing(journal: Journal, names: Mapping[bytes, Any]) -> bool:
     """Whether a transaction that is about to commit provably has changed nothing but its session."""
     for chunk in journal.said:
-        if chunk[5:11].lower() in CHANGING:
+        if chunk in PLAIN:
+            continue
+        if chunk[0] != framing.QUERY or HEADER.unpack_from(chunk)[1] + 1 != len(chunk):
+            break
+        flags = classify.classify(chunk[HEADER_BYTES:-1].translate(ALL_DIGITS))
+        if not flags & (HARMLESS | classify.COMMITS):
             return False
+    else:
+        return True
     said = _texts(b"".join(journal.said), names, journal.unnamed, alike=True)
     return said.sure and all(one & HARMLESS or one & classify.COMMITS for one in said.each)
 
