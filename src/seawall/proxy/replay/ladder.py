@@ -40,6 +40,10 @@ PLAIN: Final = frozenset(
 HARMLESS: Final = classify.READ_ONLY | classify.SESSION_ONLY
 ENDINGS: Final = classify.COMMITS | classify.TWO_PHASE
 HARD: Final = classify.SEVERAL | classify.CHAINS | classify.TWO_PHASE | classify.UNSURE
+WAITING: Final = frozenset(
+    {b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table"}
+)
+"""First words of what is not committed before a Sync."""
 TRIVIAL: Final = frozenset(b"12nt")
 """Answers that say nothing of any data: ParseComplete, BindComplete, NoData, ParameterDescription."""
 SHOWN_CHARACTERS: Final = 60
@@ -149,7 +153,7 @@ def decide(loss: Loss, rules: Rules) -> Decision:
     whole = _read(turns, loss)
     if not (whole.executed or journal.told or journal.spoiled):
         return Decision(Way.RESEND, "nothing was executed")
-    if not loss.open and not _begins(whole):
+    if not loss.open and not _begins(flight):
         return _alone(loss, rules, flight)
     if flight.flags & classify.ROLLS_BACK and len(flight.texts) == 1 and not flight.flags & HARD:
         return Decision(Way.ROLLED_BACK, "the transaction is rolled back, as was asked for")
@@ -262,7 +266,7 @@ def _alone(loss: Loss, rules: Rules, flight: _Said) -> Decision:
     if flight.proven and rules.replay and not loss.journal.spoiled:
         return Decision(Way.REPLAY, "it changes nothing")
     last = loss.journal.turns()[-1:]
-    if last and not _ends_turn(last[0]) and loss.turns_owed == 0:
+    if last and not _ends_turn(last[0]) and loss.turns_owed == 0 and _waits_for_sync(flight):
         return Decision(Way.LOST, "the batch had not been ended by Sync, so nothing of it is committed")
     if flight.proven:
         return Decision(Way.LOST, "it changes nothing, but part of its result was delivered")
@@ -291,6 +295,11 @@ def _begins(said: _Said) -> bool:
     """Whether what was said starts with a BEGIN that stands alone."""
     flags = classify.classify(said.texts[0]) if said.texts else 0
     return bool(flags & classify.BEGINS) and not flags & (classify.SEVERAL | classify.UNSURE)
+
+
+def _waits_for_sync(said: _Said) -> bool:
+    """Whether only a Sync commits it: COMMIT, CALL, VACUUM and others commit at once."""
+    return said.sure and all(b"".join(text.split(None, 1)[:1]).lower() in WAITING for text in said.texts)
 
 
 def _ends_turn(turn: bytes) -> bool:
