@@ -68,7 +68,7 @@ class Sizes:
     stall_s: float
 
 
-FULL = Sizes(11, 3, 40_000, 40_000, 9, 3.0, IDLE_CLIENTS, IDLE_HOLD_S, 1_000_000_000, 2_000_000_000, 3.0)
+FULL = Sizes(9, 3, 16_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 1_000_000_000, 2_000_000_000, 3.0)
 QUICK = Sizes(2, 1, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
 
 

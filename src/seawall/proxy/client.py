@@ -232,9 +232,7 @@ class Client(Speech):
             return
         self.state = ATTACHED
         held, self._held = self._held, b""
-        if self._deaf:
-            self._deaf = False
-            self.transport.resume_reading()
+        self.listen()
         server = self.server
         if held:
             self.data_received(held)
@@ -290,6 +288,12 @@ class Client(Speech):
         if len(self._held) > HELD_LIMIT:
             self._deaf = True
             self.transport.pause_reading()
+
+    def listen(self) -> None:
+        """Read on, if so much was held back that it had been stopped."""
+        if self._deaf:
+            self._deaf = False
+            self.transport.resume_reading()
 
     def catch_up(self) -> None:
         """Say what came in before the client was let in."""

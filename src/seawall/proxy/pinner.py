@@ -76,11 +76,31 @@ class Pinner:
         if not pins:
             playing.say(number)
             return
-        pool = playing.server.pool
+        self._worker.start(self._announce(playing, number, pins))
+
+    async def _announce(self, playing: Replaying, number: int, pins: list[pinning.Pin]) -> None:
+        """Tell the supervisor, who sees to it that nobody is served while a sequence is out of place."""
+        pool, siblings = playing.server.pool, self._worker.siblings
+        agreed = True
+        for pin in pins if siblings is not None else ():
+            order = {"do": "pinned", "database": pool.database, "sequence": pin.state.oid}
+            answer = await siblings.ask_supervisor({**order, "restore": pin.restoring_sql().decode()})
+            agreed = agreed and answer is not None and bool(answer.get("done"))
+        if playing.over:
+            return
+        if not agreed or not self.allowed:
+            playing.say(number)
+            return
         for pin in pins:
             self.open[pool, pin.state.oid] = pin.restoring_sql()
         data = b"".join(messages.query(pin.sql().decode()) for pin in pins)
         Batch(playing.server, data, len(pins), lambda batch: self._pinned(playing, number, pins, batch))
+
+    async def _withdraw(self, pool: Pool, pins: list[pinning.Pin]) -> None:
+        """The sequences are where they belong."""
+        for pin in pins if self._worker.siblings is not None else ():
+            order = {"do": "unpinned", "database": pool.database, "sequence": pin.state.oid}
+            await self._worker.siblings.ask_supervisor(order)
 
     def _pinned(self, playing: Replaying, number: int, pins: list[pinning.Pin], batch: Batch) -> None:
         if self._failed(playing, batch):
@@ -99,6 +119,7 @@ class Pinner:
         pool = playing.server.pool
         for pin in pins:
             self.open.pop((pool, pin.state.oid), None)
+        self._worker.start(self._withdraw(pool, pins))
         drawn = [row[0] for row in batch.rows]
         if len(drawn) != len(pins) or not all(
             pinning.as_seen(pin, last) for pin, last in zip(pins, drawn, strict=True)

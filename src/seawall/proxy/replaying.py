@@ -73,7 +73,8 @@ class Replaying(Sink):
         self._canon = Canon(hashed=not script.text)
         self._next = 0
         self._partial = script.partial
-        self._over = False
+        self.over = False
+        """It has ended, for better or worse."""
         self.after: Callable[[], None] | None = None
         """Called once behind the turn that is being said; it calls ``go_on``."""
 
@@ -124,11 +125,11 @@ class Replaying(Sink):
         """Whether the client has gone."""
         if self.client.state == CLOSED:
             self._end(UNDONE)
-        return self._over
+        return self.over
 
     def _end(self, result: int | None) -> None:
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             self._done(self, result)
 
     # --- what the server says -----------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class Replaying(Sink):
     def settled(self, server: Server) -> None:
         """A turn is answered."""
         after, self.after = self.after, None
-        if self._over:
+        if self.over:
             return
         if after is not None:
             after()
@@ -200,7 +201,7 @@ class Replaying(Sink):
     def go_on(self) -> None:
         """Whatever had to be done behind a turn is done."""
         self.server.sink = self
-        if not self._over:
+        if not self.over:
             self._step()
 
     def parameter(self, server: Server, body: bytes) -> None:

@@ -391,6 +391,7 @@ class Rescuing:
         client.rescue = None
         client.state = DETACHED
         client._carry, client._skip = b"", 0  # noqa: SLF001
+        client.listen()
         if opened or skipping or case.drop:
             client.doomed = Doomed(
                 b"" if told else error,
@@ -435,13 +436,13 @@ class Rescuing:
         for client in [one for one in self.waiting if hold_s and now - one.rescue.lost_at > hold_s]:
             self.expire(client)
 
-    def expire(self, client: Client) -> None:
-        """A case has waited too long for a server."""
+    def expire(self, client: Client, why: str = "no primary was found in time") -> None:
+        """A case waits for a server no longer."""
         case: Case = client.rescue
         if client in self.waiting:
             self.waiting.remove(client)
         way = Way.UNKNOWN if case.decision.way is Way.RESOLVE else Way.LOST
-        self._give_up(client, case, Decision(way, "no primary was found in time"))
+        self._give_up(client, case, Decision(way, why))
 
     @property
     def lost_acknowledged(self) -> int:

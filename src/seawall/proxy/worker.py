@@ -420,7 +420,10 @@ class Worker:
         if client is None or not hmac.compare_digest(client.key, key):
             return False
         server = client.server
-        if client.state == WAITING and server is None:
+        if client.state == WAITING and server is None and client.rescue is not None:
+            client.pool.leave(client)
+            self.rescue.expire(client, "it was cancelled while it waited for a server")
+        elif client.state == WAITING and server is None:
             client.pool.leave(client)
             self.close_client(client, "57014", "canceling statement due to user request")
         elif server is not None and client.state == ATTACHED and server.pending and not server.cancels:
@@ -467,10 +470,7 @@ class Worker:
             self.close_client(client, "57P01", "the proxy is shutting down", "", "Connect again.")
 
     def derive_secrets(self) -> None:
-        """Derive what clients' proofs are checked against, once: it takes milliseconds a user.
-
-        At the first login of a user it would both delay everybody and tell that there is such a user.
-        """
+        """Derive what clients' proofs are checked against: at a login it would tell who is a user here."""
         auth = self.settings.auth
         for name, user in auth.users.items():
             if user.secret:
