@@ -100,6 +100,7 @@ class Naming(Sink):
         "rename",
         "replays",
         "rescue",
+        "resolves",
         "seen_at",
         "server",
         "settings",
@@ -152,6 +153,8 @@ class Naming(Sink):
         """Of the server it is attached to."""
         self.replays: bool = False
         """Its transactions are said again when their server is lost."""
+        self.resolves: bool = False
+        """It is found out what became of its COMMITs."""
         self.rescue: Any = None
         """What is being done about a server that it lost; a ``rescue.Case``."""
         self.doomed: Doomed | None = None
@@ -353,7 +356,11 @@ class Naming(Sink):
 
     def _sample(self, server: Server, sql: bytes) -> bytes:
         """What to send ahead of the Bind of a COMMIT so that its outcome can be found out."""
-        if self.journal is None or not self.worker.sampling.samples(self, server, sql):
+        if (
+            self.journal is None
+            or not self.journal.resolves
+            or not self.worker.sampling.samples(self, server, sql)
+        ):
             return b""
         return server.ask_extended(self.worker.sampling.sample, monotonic())
 

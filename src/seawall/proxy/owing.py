@@ -52,7 +52,7 @@ from seawall.proxy.owed import (
     UNSEEN,
     Note,
 )
-from seawall.proxy.replay.journal import Journal
+from seawall.proxy.replay.journal import FIELD, Journal
 from seawall.proxy.sink import Sink, descriptor
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing, messages
@@ -73,6 +73,17 @@ SAMPLE: Final = (
 )
 """What a COMMIT is resolved by: its transaction, where it stands in the log, and the last recovery's end."""
 SAMPLE_QUERY: Final = messages.query(SAMPLE)
+_COLUMNS: Final = (
+    (b"pg_current_xact_id_if_assigned", 5069),
+    (b"pg_current_wal_insert_lsn", 3220),
+    (b"pg_last_wal_replay_lsn", 3220),
+)
+_DESCRIBED: Final = b"\0\3" + b"".join(
+    name + b"\0" + FIELD.pack(0, 0, type_oid, 8, -1, 0) for name, type_oid in _COLUMNS
+)
+SAMPLE_COLUMNS: Final = HEADER.pack(framing.ROW_DESCRIPTION, 4 + len(_DESCRIBED)) + _DESCRIBED
+"""How every server describes the answer: xid8 and pg_lsn have fixed numbers, and eight bytes."""
+SAMPLE_TAIL: Final = messages.command_complete("SELECT 1") + messages.ready_for_query(b"T")
 SAMPLE_PORTAL: Final = "seawall_sample"
 OPEN, BROKEN = 0, 1
 
@@ -173,8 +184,8 @@ class Owing:
         """It reads copy data, and ignores Sync and Flush."""
         self.journal: Journal | None = None
         """What its present client says and sees, if that may have to be said again."""
-        self.sampling: bool = False
-        """A question of ours is among what was sent ahead of a COMMIT."""
+        self.sampling: int = 0
+        """So many replies to questions of ours are owed."""
         self.astray: bool = False
         """It has said what makes no sense, and was cut; what it owed isn't known any more."""
         self.suppressed: bool = False
@@ -281,21 +292,39 @@ class Owing:
         return False
 
     def _swallow(self, kind: int, body: bytes) -> None:
-        """Take off what answers our own question ahead of a COMMIT."""
+        """Take off what answers our own question."""
         pending = self.pending
         head = pending[0]
-        if kind == framing.DATA_ROW and self.journal is not None:
-            self.journal.sample = body
+        if kind == framing.DATA_ROW:
+            if self.journal is not None:
+                self.journal.sample = body
         elif head == SAMPLED and kind == READY:
             self.status = body[0]
             pending.popleft()
+            self.sampling -= 1
         elif SAMPLE_ENDS.get(kind) == head:
             pending.popleft()
-        self.sampling = any(one in HIDDEN for one in pending)
+            self.sampling -= 1
+
+    def _swallow_whole(self, data: bytes, position: int) -> int:
+        """Take off the whole answer to our Query at once, if it is there; how many bytes it has, or 0."""
+        row = position + len(SAMPLE_COLUMNS)
+        if self.pending[0] != SAMPLED or not data.startswith(SAMPLE_COLUMNS, position) or row + 5 > len(data):
+            return 0
+        tail = row + 1 + data[row + 4]  # it has less than 256 bytes
+        if data[row + 1 : row + 4] != b"\0\0\0" or not data.startswith(SAMPLE_TAIL, tail):
+            return 0
+        if self.journal is not None:
+            self.journal.sample = data[row + HEADER_BYTES : tail]
+        self.status = framing.IN_TRANSACTION
+        self.pending.popleft()
+        self.sampling -= 1
+        return tail + len(SAMPLE_TAIL) - position
 
     def ask_simple(self, now: float, *, early: bool = False) -> bytes:
         """Our question as a Query, to be sent ahead of a COMMIT or behind a change, and entered."""
         self.pending.append(SAMPLED)
+        self.sampling += 1
         self._asked(now, early=early)
         return SAMPLE_QUERY
 
@@ -303,6 +332,7 @@ class Owing:
         """Our question within a batch, to be sent ahead of a COMMIT's Bind or of a Sync, and entered."""
         parse = b"" if statement.name in self.statements else self.prepare(statement, PARSED_UNSEEN, b"")
         self.pending.extend((SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED))
+        self.sampling += 3
         self._asked(now, early=early)
         return (
             parse
@@ -313,7 +343,6 @@ class Owing:
         )
 
     def _asked(self, now: float, *, early: bool = False) -> None:
-        self.sampling = True
         if self.journal is not None:
             self.journal.sample = b""
             self.journal.sampled_early = early
@@ -389,7 +418,7 @@ class Owing:
             if not pending:
                 self.unsynced = self.skipping = True
             if self.sampling:
-                self.sampling = any(one in HIDDEN for one in pending)
+                self.sampling = sum(1 for one in pending if one in HIDDEN)
         self.sink.refused(self, body)
 
     def _undo(self, note: Note, *, failed: bool) -> None:
