@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from benchmarks.fuzzing.world import World
-from seawall.proxy.naming import CLOSED, DETACHED, WAITING
+from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.pool import BURST
 from seawall.proxy.server import BROKEN, OPEN
 from seawall.proxy.settings import PoolMode
+from seawall.proxy.sharing import TURN_S
 from seawall.wire.pgwire import messages
 from tests.proxy.model import summary
 
@@ -242,7 +243,63 @@ def test_pools_that_wait_for_a_place_get_it_when_it_is_free():
         say(world, holder, COMMIT)
         assert [served(wire)[-1:] for wire in wires] == [[("Z", b"I")]] * 2
         assert len(world.pool.servers) + len(other.servers) == 1
-        assert not world.worker.contended
+        assert not world.worker.sharing.contended
+
+
+def test_a_pool_that_is_never_idle_lets_others_have_their_turn():
+    world = World(servers=2)
+    object.__setattr__(world.worker.settings.pooling, "max_user_connections", 1)
+    with world.patched():
+        holder = client(world, BEGIN)
+        (server,) = world.pool.servers
+        quiet = world.client()
+        quiet.protocol.pool = world.worker.pool_for("u", "e")
+        say(world, quiet, ROWS)
+        loud = [client(world, BEGIN) for _ in range(3)]
+        server.born_at = world.worker.clock() - TURN_S / 2
+        say(world, holder, COMMIT)
+        assert (quiet.protocol.state, loud[0].protocol.state) == (WAITING, ATTACHED)  # it is used for a while
+        server.born_at = world.worker.clock() - TURN_S
+        world.worker.sharing._look_at = 0.0
+        say(world, loud[0], COMMIT)
+        assert served(quiet)[-1:] == [("Z", b"I")]
+        assert loud[1].protocol.state == ATTACHED  # the place came back when the quiet one was done
+        assert server.state == BROKEN
+
+
+def test_a_server_is_not_given_up_for_a_pool_that_waits_for_something_else():
+    world = World(servers=2)
+    pooling = world.worker.settings.pooling
+    object.__setattr__(pooling, "max_user_connections", 2)
+    object.__setattr__(pooling, "max_db_connections", 1)
+    with world.patched():
+        pools = {name: world.worker.pool_for("u", name) for name in ("d", "e")}
+        wires = []
+        for name in ("d", "e", "e", "d"):
+            wires.append(world.client())
+            wires[-1].protocol.pool = pools[name]
+            say(world, wires[-1], BEGIN)
+        (server,) = pools["d"].servers
+        server.born_at = world.worker.clock() - TURN_S
+        say(world, wires[0], COMMIT)  # a second of "e" is one too many in that database
+        assert (wires[3].protocol.state, wires[2].protocol.state) == (ATTACHED, WAITING)
+        assert server.state == OPEN
+
+
+def test_backends_that_are_full_are_shared_in_turn():
+    world = World(servers=2)
+    world.worker.backends._limits = {one.name: 1 for one in world.worker.backends.all}
+    with world.patched():
+        holder = client(world, BEGIN)
+        quiet = world.client()
+        quiet.protocol.pool = world.worker.pool_for("u", "e")
+        say(world, quiet, ROWS)
+        loud = client(world, BEGIN)
+        (server,) = world.pool.servers
+        server.born_at = world.worker.clock() - TURN_S
+        say(world, holder, COMMIT)
+        assert served(quiet)[-1:] == [("Z", b"I")]
+        assert loud.protocol.state == ATTACHED
 
 
 @pytest.mark.parametrize("mode", list(PoolMode))

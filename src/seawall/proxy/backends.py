@@ -46,6 +46,11 @@ class Backends:
         """Whether its connections are good for new transactions."""
         return backend in self.candidates
 
+    @property
+    def full(self) -> bool:
+        """Whether none of those that could be used has room for one more connection."""
+        return not any(self._has_room(one) for one in self.candidates)
+
     def take(self, now: float) -> Backend | None:
         """Reserve a place for a connection; a barred backend only if all are, ``None`` if all are full."""
         free = [one for one in self.candidates if self._has_room(one)]

@@ -3,7 +3,7 @@
 A pool keeps its idle servers last in, first out, so that what is not needed grows old and is closed. When
 there is none, the client waits and the pool asks for a new connection if its size and the limits above it
 (of the database, of the user, of the backend) allow. Those limits are shared by pools; a place that becomes
-free goes to the pools that wait in turn (round robin), not to the loudest.
+free goes to the pools that wait in turn (round robin), not to the loudest (``sharing``).
 
 It opens no connection itself: ``worker`` does what ``want`` says.
 """
@@ -171,7 +171,7 @@ class Pool(Home):
             self.hand(self.idle.pop(), self.waiting.popleft())
 
     def put(self, server: Server) -> None:
-        """A server is free: it goes to whoever waits longest, or to the idle ones."""
+        """A server is free: it goes to whoever waits longest, makes place for another pool's, or is idle."""
         server.unnamed = None
         server.overtime = False
         server.retries = 0
@@ -186,13 +186,16 @@ class Pool(Home):
             return
         waiting = self.waiting
         if waiting and (not self.paused or waiting[0] is self.privileged):
+            if self.worker.sharing.contended and self.worker.sharing.yields(self, server):
+                self.discard(server)
+                return
             self.hand(server, waiting.popleft())
             return
         server.sink = self.idle_sink
         server.used_at = self.worker.now
         self.idle.append(server)
-        if self.worker.contended:
-            self.worker.share(self)
+        if self.worker.sharing.contended:
+            self.worker.sharing.share(self)
 
     def hand(self, server: Server, client: Client) -> None:
         """Give a server to a client that waited."""

@@ -33,6 +33,7 @@ from seawall.proxy.server import BROKEN, OPEN, Server
 from seawall.proxy.session_settings import EMPTY, Settings
 from seawall.proxy.settings import AuthMethod, Backend, Database, PoolMode, ProxySettings, ReplayMode, User
 from seawall.proxy.shared import Row
+from seawall.proxy.sharing import Sharing
 from seawall.proxy.statements import StatementCache
 from seawall.proxy.topology import Topology, untracked
 from seawall.wire.pgwire import framing, messages
@@ -93,7 +94,6 @@ class Worker:
         """How many of them each user has; bounded by their number."""
         self.welcomes: dict[tuple[Home, Settings], Reported] = {}
         self.draining = False
-        self.contended = False
         self.queue_overflows = 0
         self.clients_total = 0
         self.refused_at_door = 0
@@ -110,8 +110,8 @@ class Worker:
         self.sampling = Sampling(self)
         self.rescue = Rescuing(self)
         self.fitting = Fitting(self)
+        self.sharing = Sharing(self)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turns: deque[Pool] = deque()
         self._secrets: dict[str, Secret] = {}
         """Bounded by the number of configured users."""
 
@@ -281,7 +281,7 @@ class Worker:
     def fill(self, pool: Pool, least: int) -> None:
         """Open connections until a pool has at least so many."""
         while len(pool.servers) + pool.opening < min(least, pool.size) and self.clock() >= pool.retry_at:
-            backend = self.backends.take(self.clock()) if self._allowed(pool) else None
+            backend = self.backends.take(self.clock()) if self.sharing.allowed(pool) else None
             if backend is None:
                 return
             pool.opening += 1
@@ -298,42 +298,11 @@ class Worker:
     def want(self, pool: Pool) -> None:
         """Open connections for whoever waits in this pool, as far as the limits allow."""
         while pool.lacking > 0 and self.clock() >= pool.retry_at:
-            backend = self.backends.take(self.clock()) if self._allowed(pool) else None
+            backend = self.sharing.place(pool)
             if backend is None:
-                if pool not in self._turns:
-                    self._turns.append(pool)
-                self.contended = True
                 return
             pool.opening += 1
             self.start(self._open(pool, backend))
-
-    def _allowed(self, pool: Pool) -> bool:
-        """Whether limits above the pool's own leave room; an idle connection of another pool makes place."""
-        pooling = self.settings.pooling
-        entry = self.settings.databases.get(pool.database)
-        database_limit = (entry.max_connections if entry else 0) or pooling.max_db_connections
-        for limit, same in (
-            (database_limit, [one for one in self.pools.values() if one.database == pool.database]),
-            (pooling.max_user_connections, [one for one in self.pools.values() if one.user == pool.user]),
-        ):
-            if not limit:
-                continue
-            if sum(len(one.servers) + one.opening for one in same) < self.share_of(limit):
-                continue
-            victim = next((one for one in same if one is not pool and one.idle and not one.waiting), None)
-            if victim is None:
-                return False
-            victim.discard(victim.idle[0])
-        return True
-
-    def share(self, pool: Pool) -> None:
-        """A server has become idle while others wait for its place: let them have it, in turn."""
-        self.contended = False
-        for _ in range(len(self._turns)):
-            waiting = self._turns.popleft()
-            if waiting.waiting:
-                self.want(waiting)
-        del pool
 
     async def _open(self, pool: Pool, backend: Backend) -> None:
         """Open one connection for a pool and hand it over."""
@@ -389,9 +358,10 @@ class Worker:
     def server_gone(self, pool: Pool, server: Server) -> None:
         """A connection left a pool; somebody may take its place."""
         self.backends.closed(server.backend)
-        self.want(pool)
-        if self.contended:
-            self.share(pool)
+        if self.sharing.contended:
+            self.sharing.share(pool)
+        else:
+            self.want(pool)
 
     def server_lost(self, client: Client, server: Server) -> None:
         """A server died under a client."""
