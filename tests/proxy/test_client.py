@@ -3,6 +3,7 @@
 import pytest
 
 from seawall.proxy.client import HELD_LIMIT
+from seawall.proxy.reported import reported_of
 from seawall.proxy.settings import PoolMode
 from seawall.wire.pgwire import messages
 from tests.proxy.test_client_relay import World
@@ -143,3 +144,40 @@ def test_a_drain_lets_transactions_end(world):
     assert not world.clients[0].transport.closed
     world.say(0, messages.query("commit"))
     assert world.heard(0)[-1] == ("E", "57P01")
+
+
+def test_what_a_replica_refuses_is_said_again_elsewhere():
+    world = World(servers=2, clients=1)
+    refusing, other = world.ends[1], world.ends[0]
+    refusing.server.parameters = world.clients[0].parameters = reported_of({"in_hot_standby": "on"})
+    world.clients[0].data_received(messages.query("insert into t values (1)"))
+    refusing.answers = b""
+    refusing.server.data_received(
+        messages.error_response("25006", "cannot execute INSERT in a read-only transaction")
+    )
+    world.pump()
+    assert refusing.closed
+    assert [body for letter, body in other.model.seen if letter == "Q"][-1] == b"insert into t values (1)\0"
+    assert ("E", "25006") not in world.heard(0)
+
+
+def test_a_client_that_wants_to_read_only_is_told_so():
+    world = World(servers=1, clients=1)
+    world.clients[0].data_received(messages.query("insert into t values (1)"))
+    world.ends[0].answers = b""
+    error = messages.error_response("25006", "cannot execute INSERT in a read-only transaction")
+    world.ends[0].server.data_received(error + messages.ready_for_query(b"I"))
+    assert world.heard(0) == [("E", "25006"), ("Z", b"I")]
+
+
+def test_a_replica_that_is_the_only_server_is_believed():
+    world = World(servers=2, clients=1)
+    error = messages.error_response("25006", "cannot execute INSERT in a read-only transaction")
+    for end in world.ends:
+        end.server.parameters = world.clients[0].parameters = reported_of({"in_hot_standby": "on"})
+    world.clients[0].data_received(messages.query("insert into t values (1)"))
+    for end in reversed(world.ends):
+        end.answers = b""
+        end.server.data_received(error)
+    assert world.heard(0) == [("E", "25006"), ("Z", b"I")]
+    assert not world.clients[0].transport.closed

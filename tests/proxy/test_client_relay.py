@@ -89,6 +89,7 @@ class World:
         )
         self.worker = Worker(told, 0, 1, Block().row(0), b"key")
         self.worker.start = lambda work: work.close()  # nobody there to connect to
+        self.worker.after = lambda wait_s, what: None  # nor a loop in which time passes
         self.pool = self.worker.pool_for("u", "d")
         self.ends = []
         for _ in range(servers):

@@ -119,6 +119,8 @@ def errors_owed(case: Case, error: bytes, *, opened: bool) -> bytes:
 
 def error_of(decision: Decision, case: Case) -> bytes:
     """The error that says what happened."""
+    if case.loss.unexecuted:
+        return HEADER.pack(framing.ERROR, 4 + len(case.error)) + case.error
     if decision.way is Way.UNKNOWN:
         return messages.error_response(
             UNKNOWN_CODE,

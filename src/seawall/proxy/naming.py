@@ -97,6 +97,7 @@ class Naming(Sink):
         "pid",
         "pool",
         "prepared_bytes",
+        "refused_at",
         "rename",
         "replays",
         "rescue",
@@ -153,6 +154,8 @@ class Naming(Sink):
         """Of the server it is attached to."""
         self.replays: bool = False
         """Its transactions are said again when their server is lost."""
+        self.refused_at: float = 0.0
+        """When a replica refused last what it said."""
         self.resolves: bool = False
         """It is found out what became of its COMMITs."""
         self.rescue: Any = None

@@ -134,6 +134,7 @@ class Owing:
         "suspect",
         "tap",
         "transport",
+        "unexecuted",
         "unnamed",
         "unsynced",
         "used_at",
@@ -188,6 +189,8 @@ class Owing:
         """So many replies to questions of ours are owed."""
         self.astray: bool = False
         """It has said what makes no sense, and was cut; what it owed isn't known any more."""
+        self.unexecuted: bool = False
+        """It has refused what was said because it is in recovery, and is not used any more."""
         self.suppressed: bool = False
         """The beginning of its last answer was not passed on."""
         self.dying: bool = False
@@ -284,12 +287,24 @@ class Owing:
             self.last_error = body
             self.dying = True
             return True
+        if kind == framing.ERROR and self._recovering(body):
+            self.last_error = body
+            self.dying = self.unexecuted = True
+            return True
         if kind == framing.ERROR and self.sampling and self.pending and self.pending[0] == SAMPLED:
             return True  # our own question failed: the COMMIT behind it will be answered by ROLLBACK
         if kind == framing.NOTICE and CRASHED in body:
             return True  # the warning of a server whose other process crashed; its end is what counts
         self._rare(kind, body)
         return False
+
+    def _recovering(self, body: bytes) -> bool:
+        """Whether an error says that this is a replica, to a client that has been told nothing yet."""
+        if b"\0C25006\0" not in body and not (b"\0C0A000\0" in body and b"recovery" in body):
+            return False
+        reported = self.parameters
+        standby = reported is not None and reported.get("in_hot_standby") == "on"
+        return standby and self.journal is not None and not self.journal.told
 
     def _swallow(self, kind: int, body: bytes) -> None:
         """Take off what answers our own question."""

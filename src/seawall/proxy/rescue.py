@@ -33,6 +33,8 @@ from seawall.proxy.topology import Topology
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER
 
+REFUSED_AGAIN_S: Final = 1.0
+"""A client that a replica refuses twice within this time is told: there is nobody else."""
 ATTEMPTS_MAX: Final = 5
 """Servers that may be lost under one case."""
 ATTEMPT_S: Final = 10.0
@@ -95,6 +97,7 @@ class Rescuing:
             age_s=now - client.began_at,
             pins=pins,
             split=server.mid_message or client.mid_message,
+            unexecuted=server.unexecuted,
         )
 
     def lost(self, client: Client, server: Server) -> None:
@@ -105,6 +108,10 @@ class Rescuing:
             client.undone(server.notes.pop(), failed=False)
         rules = self.rules_for(client)
         decision = ladder.decide(loss, rules)
+        if loss.unexecuted and decision.way is Way.RESEND:
+            if now - client.refused_at < REFUSED_AGAIN_S:
+                decision = Decision(Way.LOST, "it came to a replica again, and what it says is told")
+            client.refused_at = now
         case = Case(loss, decision, client, server, now)
         server.journal = None
         client.server = client.journal = None

@@ -6,6 +6,7 @@ that fits:
 =====================================================================  ======================================
 the session is held to its server                                      END, with the reason
 nothing was said, or nothing of it was executed and nothing was told   MIGRATE, or RESEND what was said
+the server is a replica and refused it, and nothing was told           RESEND
 ROLLBACK is in flight, and nothing else                                ROLLED_BACK
 COMMIT is in flight                                                    RESOLVE, or UNKNOWN where that is off
 a transaction is open, no COMMIT was sent                              REPLAY, or LOST where it can't be
@@ -40,6 +41,10 @@ PLAIN: Final = frozenset(
 HARMLESS: Final = classify.READ_ONLY | classify.SESSION_ONLY
 ENDINGS: Final = classify.COMMITS | classify.TWO_PHASE
 HARD: Final = classify.SEVERAL | classify.CHAINS | classify.TWO_PHASE | classify.UNSURE
+WAITING: Final = frozenset(
+    {b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table"}
+)
+"""First words of what is not committed before a Sync."""
 WAITING: Final = frozenset(
     {b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table"}
 )
@@ -110,6 +115,7 @@ class Loss:
         turns_owed: how many ReadyForQuery were owed.
         age_s: of the transaction.
         pins: what holds the session to its server.
+        unexecuted: the server refused what was said, because it takes no writes.
         split: the client has got part of a message, or the server has.
     """
 
@@ -120,6 +126,7 @@ class Loss:
     age_s: float
     pins: Sequence[str] = ()
     split: bool = False
+    unexecuted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,8 @@ def decide(loss: Loss, rules: Rules) -> Decision:
         if loss.turns_owed or loss.open:
             return Decision(Way.UNKNOWN, "what was said is not known")
         return Decision(Way.MIGRATE, "nothing is under way")
+    if loss.unexecuted and not journal.told and not journal.spoiled:
+        return Decision(Way.RESEND, "the server takes no writes, and has done nothing")
     turns = journal.turns()
     flight = _read(turns[answered(turns, loss.turns_owed) :], loss)
     whole = _read(turns, loss)
@@ -212,7 +221,9 @@ def changes_nothing(journal: Journal, names: Mapping[bytes, Any]) -> bool:
     for chunk in journal.said:
         if chunk in PLAIN:
             continue
-        if chunk[0] != framing.QUERY or HEADER.unpack_from(chunk)[1] + 1 != len(chunk):
+        if len(chunk) < HEADER_BYTES or chunk[0] != framing.QUERY:
+            break
+        if HEADER.unpack_from(chunk)[1] + 1 != len(chunk):
             break
         flags = classify.classify(chunk[HEADER_BYTES:-1].translate(ALL_DIGITS))
         if not flags & (HARMLESS | classify.COMMITS):
