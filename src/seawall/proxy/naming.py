@@ -115,7 +115,7 @@ class Naming(Sink):
         "worker",
     )
 
-    def __init__(self, transport: Any, worker: Any, pool: Home, ledger: Any) -> None:  # noqa: ANN401
+    def __init__(self, transport: Any, worker: Any, pool: Home, ledger: Any) -> None:  # noqa: ANN401, PLR0915
         self.transport: Any = transport
         self.fd: int = descriptor(transport)
         self.worker: Any = worker

@@ -45,10 +45,6 @@ WAITING: Final = frozenset(
     {b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table"}
 )
 """First words of what is not committed before a Sync."""
-WAITING: Final = frozenset(
-    {b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table"}
-)
-"""First words of what is not committed before a Sync."""
 TRIVIAL: Final = frozenset(b"12nt")
 """Answers that say nothing of any data: ParseComplete, BindComplete, NoData, ParameterDescription."""
 SHOWN_CHARACTERS: Final = 60
