@@ -102,3 +102,26 @@ def test_what_needs_no_server_gets_none(world):
     assert world.heard(0)[-1] == ("Z", b"I")
     world.say(0, messages.terminate())
     assert world.clients[0].transport.closed
+
+
+def test_a_long_message_that_has_to_be_whole_is_put_together_once(world):
+    text = "nothing" + " " * (4 * CARRY_LIMIT)
+    data = messages.parse("s", text)
+    client = world.clients[0]
+    world.say(0, data[:200])
+    kept = client._carry
+    world.say(0, data[200:-1], 100)
+    assert client._carry is kept
+    assert client.carried() == data[:-1]
+    world.say(0, data[-1:] + messages.sync())
+    assert world.heard(0) == [("1", 0), ("Z", b"I")]
+    assert world.ends[0].model.seen[0][1].partition(b"\0")[2] == text.encode() + b"\0\0\0"
+
+
+def test_the_rest_of_a_message_and_the_next_come_in_one_chunk(world):
+    data = messages.parse("s", "rows 1" + " " * 500) + messages.sync() + messages.query("rows 1")
+    for cut in (150, 400, 520):
+        other = World(servers=1, clients=1)
+        other.say(0, data[:cut])
+        other.say(0, data[cut:])
+        assert [letter for letter, _ in other.heard(0)] == ["1", "Z", "T", "D", "C", "Z"]

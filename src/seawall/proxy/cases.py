@@ -57,7 +57,7 @@ class Case:
         self.owed = tuple(server.pending)
         self.unsynced = server.unsynced
         self.drop = client._skip  # noqa: SLF001 -- of the message that the server had got the beginning of
-        self.carry = client._carry  # noqa: SLF001
+        self.carry = client.carried()
         self.split = server.mid_message
         self.astray = server.astray
         self.suppressed = server.suppressed

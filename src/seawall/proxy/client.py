@@ -88,7 +88,8 @@ class Client(Speech):
         if self.state == CLOSED:
             return
         self.state = CLOSED
-        self._held = self._carry = b""
+        self._held = b""
+        self.carry(b"")
         self.worker.client_gone(self)
 
     def data_received(self, data: bytes) -> None:  # noqa: C901, PLR0912 -- a hot path
@@ -265,7 +266,7 @@ class Client(Speech):
         journal.resolves = self.resolves
         journal.unnamed = self.unnamed
         if self._carry:
-            journal.say(self._carry)
+            journal.say(self.carried())
 
     def _over(self, server: Server, journal: Journal) -> None:
         """A transaction has ended: what was said in it is said for good."""
@@ -338,8 +339,8 @@ class Client(Speech):
 
     def _aside(self, data: bytes) -> None:
         """What needs no server: goodbyes, and what is left of a copy that failed."""
-        data = self._carry + data
-        self._carry = b""
+        data = self.carried() + data
+        self.carry(b"")
         position, end = 0, len(data)
         while position + HEADER_BYTES <= end:
             kind, length = HEADER.unpack_from(data, position)
@@ -347,7 +348,7 @@ class Client(Speech):
                 self.transport.close()
                 return
             if kind != framing.FLUSH and kind not in COPYING:
-                self._carry = b""
+                self.carry(b"")
                 self.data_received(data[position:])
                 return
             if not 4 <= length <= LONGEST[kind]:
@@ -357,7 +358,7 @@ class Client(Speech):
         if position > end:
             self._drop = position - end
         else:
-            self._carry = data[position:]
+            self.carry(data[position:])
 
     def _dropped(self, data: bytes) -> bytes:
         """What is left of a chunk behind the rest of a message that no server gets."""

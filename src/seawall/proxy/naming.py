@@ -82,6 +82,8 @@ class Naming(Sink):
         "_drop",
         "_effect",
         "_held",
+        "_lacking",
+        "_more",
         "_parsed_here",
         "_skip",
         "address",
@@ -143,6 +145,11 @@ class Naming(Sink):
         self.seen_at: float = 0.0
         self.waiting_since: float = 0.0
         self._carry: bytes = b""
+        """The beginning of a message, which has to be there as far as it is looked at."""
+        self._more: bytearray = bytearray()
+        """What came behind it of one that has to be whole: it is put together once."""
+        self._lacking: int = 0
+        """So many bytes are still to come of that one."""
         self.unnamed: bytes | None = None
         """The last unnamed Parse: the server on which it is bound may be another one."""
         self._held: bytes = b""
@@ -191,6 +198,25 @@ class Naming(Sink):
             self.journal.remember(self.statements, self.prepared_bytes)
         self.statements = None
         self.prepared_bytes = 0
+
+    def carry(self, data: bytes, lacking: int = 0) -> None:
+        """Keep the beginning of a message in place of what was kept.
+
+        Args:
+            data: as far as it came.
+            lacking: bytes until there is anything to look at; 0 if that may be at once.
+        """
+        self._carry = data
+        self._lacking = lacking
+        if self._more:
+            self._more = bytearray()
+
+    def carried(self) -> bytes:
+        """The beginning of a message, as far as it came."""
+        if self._more:
+            self._carry += bytes(self._more)
+            self._more = bytearray()
+        return self._carry
 
     @property
     def mid_message(self) -> bool:
@@ -391,7 +417,7 @@ class Naming(Sink):
         self._effect = effect((self.unnamed or b"")[HEADER_BYTES + 1 :][:COMMIT_BYTES])
         self._changed = False
         self._parsed_here = False
-        self._carry = b""
+        self.carry(b"")
         self._skip = 0
 
     def _bring_unnamed(self, server: Server) -> bytes:

@@ -366,7 +366,8 @@ class Rescuing:
         client.transport.write(answer)
         self._close_case(client, tag.decode().lower(), case)
         client.state = DETACHED
-        client._carry, client._skip = case.carry, case.drop  # noqa: SLF001
+        client.carry(case.carry)
+        client._skip = case.drop  # noqa: SLF001
         if case.suspect and tag == b"COMMIT":
             self._worker.close_client(
                 client,
@@ -397,7 +398,8 @@ class Rescuing:
             client.transport.write(out)
         client.rescue = None
         client.state = DETACHED
-        client._carry, client._skip = b"", 0  # noqa: SLF001
+        client.carry(b"")
+        client._skip = 0  # noqa: SLF001
         client.listen()
         if opened or skipping or case.drop:
             client.doomed = Doomed(
@@ -409,7 +411,7 @@ class Rescuing:
                 carry=case.carry,
             )
         else:
-            client._carry = case.carry  # noqa: SLF001
+            client.carry(case.carry)
         client.catch_up()
 
     def _end_session(self, client: Client, case: Case, decision: Decision) -> None:

@@ -61,8 +61,12 @@ class Speech(Naming):
     def _converse(self, server: Server, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Walk through a chunk of any messages; enter what they will cause, rename statements, send."""
         if self._carry:
-            data = self._carry + data
-            self._carry = b""
+            if self._lacking > len(data):
+                self._more += data
+                self._lacking -= len(data)
+                return
+            data = self.carried() + data
+            self.carry(b"")
         end = len(data)
         position = self._skip
         start = 0
@@ -119,7 +123,10 @@ class Speech(Naming):
         """A whole chunk was looked at: send it, keep the beginning of a message that has to be whole."""
         end = len(data)
         if position < end:
-            self._carry = data[position:]
+            rest = data[position:]
+            # From here on _may_stream would say no more than it did: this one is kept until it is whole.
+            whole = HEADER.unpack_from(rest, 0)[1] + 1 if len(rest) >= NAMES_BYTES else 0
+            self.carry(rest, max(whole - len(rest), 0))
             end = position
             self._skip = 0
         else:
