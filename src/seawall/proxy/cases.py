@@ -56,6 +56,7 @@ class Case:
         self.backend_pid = server.pid
         self.owed = tuple(server.pending)
         self.unsynced = server.unsynced
+        self.skipping = server.skipping
         self.drop = client._skip  # noqa: SLF001 -- of the message that the server had got the beginning of
         self.carry = client.carried()
         self.split = server.mid_message
@@ -66,6 +67,17 @@ class Case:
         self.lost_at = now
         self.attempts = 0
         self.turn_texts: list[bytes] = []
+
+    @property
+    def begun(self) -> tuple[int, ...]:
+        """What is owed of a batch that was not ended by Sync; of one that has failed already, nothing."""
+        found: list[int] = []
+        for one in self.owed if self.unsynced else ():
+            if one in (owed.SIMPLE, owed.SYNCED):
+                found.clear()
+            elif one not in owed.HIDDEN and one not in owed.UNSEEN:
+                found.append(one)
+        return tuple(found)
 
     @property
     def turns_owed(self) -> tuple[int, ...]:

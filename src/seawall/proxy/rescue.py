@@ -21,7 +21,7 @@ from seawall.proxy.naming import CLOSED, DETACHED, WAITING
 from seawall.proxy.pinner import Pinner
 from seawall.proxy.pool import Pool
 from seawall.proxy.replay import ladder
-from seawall.proxy.replay.doomed import Doomed
+from seawall.proxy.replay.doomed import ABORTED, Doomed
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.replay.ladder import Decision, Loss, Rules, Way
 from seawall.proxy.replay.resolution import Outcome
@@ -391,9 +391,10 @@ class Rescuing:
         opened = case.loss.open and decision.way is not Way.UNKNOWN
         out = errors_owed(case, error, opened=opened)
         told = bool(out)
-        skipping = case.unsynced
-        if skipping and not told:
-            out, told = error, True
+        skipping = case.unsynced and (case.skipping or bool(case.begun))
+        if case.begun and not case.skipping:
+            out += ABORTED if told and opened else error
+            told = True
         if out:
             client.transport.write(out)
         client.rescue = None
@@ -401,9 +402,9 @@ class Rescuing:
         client.carry(b"")
         client._skip = 0  # noqa: SLF001
         client.listen()
-        if opened or skipping or case.drop:
+        if opened or case.unsynced or case.drop:
             client.doomed = Doomed(
-                b"" if told else error,
+                b"" if (told and opened) or skipping else error,
                 skipping=skipping,
                 opened=opened,
                 texts=client.statements if client.statements is not None else {},

@@ -12,7 +12,8 @@ The theory, for messages in the order in which they come:
                            and "failed"
     Parse, Bind, Describe  accepted for a text that ends the transaction; else the error, and
     Execute                everything is skipped until Sync
-    Sync                   "failed", or "idle" if the transaction was ended since
+    Sync                   the error, if it was not told yet; "failed", or "idle" if the transaction was
+                           ended since
     Close, Flush           accepted
     CopyData and the like  nothing
     =====================  =====================================================================
@@ -114,9 +115,10 @@ class Doomed:
 
     def _answer(self, kind: int, body: bytes) -> bytes:
         if kind == framing.SYNC:
+            unsaid, self._error = b"" if self._skipping else self._error, b""
             self._skipping = False
             self.over = self._finished
-            return messages.ready_for_query(IDLE if self.over else FAILED)
+            return unsaid + messages.ready_for_query(IDLE if self.over else FAILED)
         if kind == framing.QUERY:
             if ends(body.partition(b"\0")[0]):
                 self.over = True
