@@ -128,6 +128,7 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
             *('["http://a#x"]', '["http://a/ b"]', f'["http://a/{"x" * 2000}"]'),
         ],
     ),
+    "failover.allow_loss": TRUTH,
     "failover.sole_proxy": TRUTH,
     "failover.witnesses": (
         ["[]", '["proxy2:6432", "10.0.0.2:1", "[::1]:6432"]'],

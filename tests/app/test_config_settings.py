@@ -210,6 +210,7 @@ def test_who_follows_and_who_promotes() -> None:
         probe_timeout = "300ms"
         down_after = "2s"
         hold_requests = 7
+        allow_loss = true
         sole_proxy = true
         fence_command = ["fence", "{node}", "{node}"]
         promote_command = ["promote", "{host}:{port}"]
@@ -233,6 +234,7 @@ def test_who_follows_and_who_promotes() -> None:
         probe_timeout_s=0.3,
         down_after_s=2.0,
         hold_requests=7,
+        allow_loss=True,
         sole_proxy=True,
         fence_command=("fence", "{node}", "{node}"),
         promote_command=("promote", "{host}:{port}"),
@@ -259,6 +261,7 @@ def test_what_is_said_again() -> None:
     assert load("""
         [failover]
         authority = "self"
+        allow_loss = true
         sole_proxy = true
         fence_command = ["x"]
         [replay]

@@ -139,6 +139,12 @@ class FailoverSection(Section):
             hidden=True,  # somebody may have written a password into one
         ),
     ] = _FAILOVER.patroni
+    allow_loss: Annotated[
+        bool,
+        truth(
+            "Promote a replica even if a synchronous one that may have acknowledged more can't be asked."
+        ),
+    ] = _FAILOVER.allow_loss
     sole_proxy: Annotated[
         bool,
         truth("Promise that no other proxy and nobody else writes to these servers or promotes one."),

@@ -223,6 +223,7 @@ def _failover(failover: FailoverSection, files: Mapping[Place, Secret]) -> Failo
         down_after_s=failover.down_after,
         hold_requests=failover.hold_requests,
         patroni=failover.patroni,
+        allow_loss=failover.allow_loss,
         sole_proxy=failover.sole_proxy,
         witnesses=failover.witnesses,
         fence_command=failover.fence_command,

@@ -210,6 +210,8 @@ class Failover:
     """Clients per worker that may wait while there is no primary; more are told 57P03."""
     patroni: tuple[str, ...] = ()
     """Base URLs of Patroni's REST API; the leader it names is the only one that is written to."""
+    allow_loss: bool = False
+    """Promote a replica although a synchronous one that may have acknowledged more can't be asked."""
     sole_proxy: bool = False
     """No other proxy and nobody else writes to the servers or promotes one."""
     witnesses: tuple[str, ...] = ()

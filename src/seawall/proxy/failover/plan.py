@@ -6,7 +6,7 @@ Pure, as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf
@@ -27,7 +27,7 @@ from seawall.proxy.failover.orders import (
 from seawall.proxy.settings import Failover
 from seawall.proxy.topology import NodeRole, Observation, Ordered, Phase
 
-__all__ = ["Handler", "Result", "State", "Step", "begin", "rank"]
+__all__ = ["Handler", "Result", "State", "Step", "begin", "rank", "unheard"]
 
 RETRY_S: Final = 2.0
 """After which a plan that came to nothing is tried again."""
@@ -137,11 +137,39 @@ def rank(
     ]
 
     def order(one: Observation) -> tuple[int, int, bool, int, str]:
-        received = max(one.receive_lsn or 0, one.replay_lsn or 0)
+        received = _received(one)
         synchronous = one.sync_state in {"sync", "quorum"}
         return (-one.timeline, -received, not synchronous, -priorities.get(one.name, 0), one.name)
 
     return tuple(one.name for one in sorted(able, key=order))
+
+
+def unheard(looked: Looked, able: Sequence[str], since: float) -> tuple[str, ...]:
+    """Replicas that may have acknowledged what none of the candidates has.
+
+    A commit that waited for a synchronous standby is on every server that is ``sync``, but of those that are
+    ``quorum`` perhaps on one alone.
+
+    Args:
+        looked: the last look.
+        able: the candidates.
+        since: what was known of a server before doesn't count.
+    """
+    known = {one.name: one for one in looked.observations}
+    if any(known[name].sync_state == "sync" for name in able if name in known):
+        return ()
+    most = max((_received(known[name]) for name in able if name in known), default=0)
+    return tuple(
+        one.name
+        for one in looked.observations
+        if one.sync_state in {"sync", "quorum"}
+        and one.name not in able
+        and (one.answered_at < since or _received(one) > most)
+    )
+
+
+def _received(one: Observation) -> int:
+    return max(one.receive_lsn or 0, one.replay_lsn or 0)
 
 
 # --- what is seen -------------------------------------------------------------------------------------------

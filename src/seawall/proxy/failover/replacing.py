@@ -38,6 +38,7 @@ from seawall.proxy.failover.plan import (
     publish,
     rank,
     stand_down,
+    unheard,
 )
 from seawall.proxy.settings import Authority
 from seawall.proxy.topology import NodeRole, Ordered, Phase
@@ -187,6 +188,12 @@ def promote(state: State, now: float) -> Result:
     """Promote the best candidate that is left."""
     if not state.candidates:
         return hold(state, now, f"{state.primary} is gone, and no replica could be promoted")
+    missed = unheard(state.look, state.candidates, state.since) if state.look is not None else ()
+    if missed and not state.rules.allow_loss and state.doubtful != state.target:
+        text = (
+            f"{', '.join(missed)} may have acknowledged what {state.target} doesn't have, and can't be asked"
+        )
+        return hold(state, now, text)
     state = enter(state, Step.PROMOTING, now, limit_s=HOOK_TIMEOUT_S, reason=f"{state.target} is promoted")
     state, order = await_done(state, Promote, state.target)
     return state, [order]
