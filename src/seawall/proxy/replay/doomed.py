@@ -12,8 +12,8 @@ The theory, for messages in the order in which they come:
                            and "failed"
     Parse, Bind, Describe  accepted for a text that ends the transaction; else the error, and
     Execute                everything is skipped until Sync
-    Sync                   the error, if it was not told yet; "failed", or "idle" if the transaction was
-                           ended since
+    Sync                   "failed", or "idle" if the transaction was ended since; if it is a batch alone that
+                           is lost, the error before that, unless it was told
     Close, Flush           accepted
     CopyData and the like  nothing
     =====================  =====================================================================
@@ -60,7 +60,7 @@ class Doomed:
         texts: its named statements; those that it closes are taken out.
     """
 
-    __slots__ = ("_carry", "_drop", "_ending", "_error", "_finished", "_skipping", "_texts", "over")
+    __slots__ = ("_carry", "_drop", "_ending", "_error", "_finished", "_opened", "_skipping", "_texts", "over")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Doomed:
         self._drop: int = drop
         self._ending: bool = False
         """The unnamed statement, and so the unnamed portal, ends the transaction."""
+        self._opened: bool = opened
         self._finished: bool = not opened
         """It was ended in the batch that is under way."""
         self.over: bool = False
@@ -115,7 +116,7 @@ class Doomed:
 
     def _answer(self, kind: int, body: bytes) -> bytes:
         if kind == framing.SYNC:
-            unsaid, self._error = b"" if self._skipping else self._error, b""
+            unsaid = b"" if self._skipping or self._opened else self._error
             self._skipping = False
             self.over = self._finished
             return unsaid + messages.ready_for_query(IDLE if self.over else FAILED)
