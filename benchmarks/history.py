@@ -58,7 +58,7 @@ def body(run: Run) -> None:
     seed = told.seed or 1 + max((int(one["seed"]) for one in runs), default=0)
     kills = told.kills or (KILLS_QUICK if run.quick else KILLS)
     only = tuple(told.only or ())
-    chapters = plan(kills, random.Random(f"{seed} plan"), only)
+    chapters = plan(kills, random.Random(f"{seed} plan"), only, resets=field.can_reset())
     run.say(f"seed {seed}: {dict(by_kind(chapters))} in {len(chapters)} chapters")
     if told.log is not None:
         told.log.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def body(run: Run) -> None:
 def setup(told: argparse.Namespace) -> Options:
     """What the command line says about the proxy."""
     if told.control:
-        return Options(replay=False, promotes=False)
+        return Options(watches=False, replay=False, promotes=False)
     return Options(pin=not told.unpinned)
 
 

@@ -11,7 +11,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.failing.records import Append, Operation, Single, Ticket, Transfer, Verdict, Violation
+from benchmarks.failing.records import (
+    ROLLED_BACK,
+    Append,
+    Operation,
+    Single,
+    Ticket,
+    Transfer,
+    Verdict,
+    Violation,
+)
 from benchmarks.failing.workloads import ACCOUNTS, BALANCE
 from seawall.embedded import Node
 
@@ -129,6 +138,8 @@ def judge(operation: Operation, facts: Sequence[Fact]) -> Violation | None:
     verdict = operation.verdict
     if operation.outcome == "23505":
         what = "a key was drawn twice"
+    elif operation.outcome == ROLLED_BACK:
+        what = "COMMIT was answered with ROLLBACK, and no error had been told"
     elif verdict is Verdict.THERE and not there:
         what = "acknowledged, but lost" if not facts else "acknowledged, but not as it was told, or not once"
     elif verdict is Verdict.ABSENT and facts:

@@ -24,6 +24,8 @@ from benchmarks.failing.sessions import ENDED, Asyncpg, Lost, Psycopg, Refused
 from benchmarks.failing.workloads import ACCOUNTS, BALANCE, Result, Step, whole
 
 REST_S = 0.01
+CALM_S = 0.1
+"""While servers are put right."""
 SUM = ACCOUNTS * BALANCE
 READERS = ("simple", "extended", "prepared")
 ASYNC_READERS = ("named", "plain")
@@ -50,6 +52,7 @@ class Bystanders:
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self.rest_s = REST_S
         self.reads = 0
         self.slowest_s = 0.0
         """Of all reads since the last call of ``slowest``."""
@@ -153,7 +156,7 @@ class Bystanders:
                 took = time.monotonic() - began
                 self._noticed(f"reader ({style})", f"{named(failure)}, after {took:.3f} s")
                 session = None if session.gone else session
-            time.sleep(REST_S)
+            time.sleep(self.rest_s)
         if session is not None:
             session.close()
 
@@ -186,7 +189,7 @@ class Bystanders:
                 if session.gone or isinstance(failure, Lost):
                     session.close()
                     session = None
-            await asyncio.sleep(REST_S)
+            await asyncio.sleep(self.rest_s)
         if session is not None:
             session.close()
 

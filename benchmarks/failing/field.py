@@ -41,6 +41,7 @@ OWN_REJOIN_S = 15.0
 """The proxy has so long to bring a former primary back; then it is done here, and counted."""
 
 STREAMING = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
+RECEIVING = "SELECT status FROM pg_stat_wal_receiver"
 
 
 class UnhealthyError(Exception):
@@ -97,8 +98,10 @@ class Field:
             primary = self.cluster.primary
         except ClusterError:
             return set()
-        found = self.ask(primary, STREAMING) or []
-        return {name for (name,) in found if name is not None}
+        told = {name for (name,) in self.ask(primary, STREAMING) or []}
+        # A base backup streams, too, under the name of the node that it is made for.
+        others = [node for node in self.cluster.nodes if node.name in told and node.is_running]
+        return {node.name for node in others if self.ask(node, RECEIVING) == [("streaming",)]}
 
     def wait_healthy(self) -> float:
         """Wait until every other node streams from the primary; returns for how long.

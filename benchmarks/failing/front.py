@@ -32,6 +32,7 @@ from seawall.proxy.settings import (
     Failover,
     Listen,
     Pooling,
+    PoolMode,
     ProxySettings,
     Replay,
     ReplayMode,
@@ -52,50 +53,59 @@ class Options:
     """What is told to the proxy.
 
     Attributes:
+        watches: It follows the primary, and says reads again.
         replay: Transactions are replayed and commits resolved.
         pin: Sequences are pinned.
         promotes: It replaces a lost primary itself.
         fences: It stops a primary that it replaces; else that one may come back as a zombie.
         workers: Processes.
         pool: Server connections.
+        session: In session mode.
+        topology: How many servers take writes.
         ports: Where the servers are reached, by name, if that isn't where they listen.
     """
 
+    watches: bool = True
     replay: bool = True
     pin: bool = True
     promotes: bool = True
     fences: bool = True
     workers: int = 2
     pool: int = 40
+    session: bool = False
+    topology: str = "auto"
     ports: Mapping[str, int] = field(default_factory=dict)
 
-    def settings(self, cluster: Cluster) -> ProxySettings:
-        """The same as the proxy takes it."""
-        primary = cluster.primary.name
+    def settings(self, cluster: Cluster | None) -> ProxySettings:
+        """The same as the proxy takes it.
+
+        Args:
+            cluster: the servers; ``None``: those of ``ports``.
+        """
+        roles = {} if cluster is None else dict.fromkeys((node.name for node in cluster.nodes), Role.REPLICA)
+        listening = {} if cluster is None else {node.name: node.port for node in cluster.nodes}
+        if cluster is not None:
+            roles[cluster.primary.name] = Role.PRIMARY
         backends = tuple(
-            Backend(
-                name=node.name,
-                host=node.host,
-                port=self.ports.get(node.name, node.port),
-                role=Role.PRIMARY if node.name == primary else Role.REPLICA,
-            )
-            for node in cluster.nodes
+            Backend(name=name, host="127.0.0.1", port=port, role=roles.get(name, Role.AUTO))
+            for name, port in {**listening, **self.ports}.items()
         )
         return ProxySettings(
             backends=backends,
             listen=(Listen(port=0),),
             workers=self.workers,
             auth=Auth(trust_loopback=True, admin_users=frozenset({"postgres"})),
-            pooling=Pooling(size=self.pool),
+            pooling=Pooling(mode=PoolMode.SESSION if self.session else PoolMode.TRANSACTION, size=self.pool),
             timeouts=Timeouts(drain_s=2.0),
             failover=Failover(
-                enabled=self.promotes or self.replay,
+                enabled=self.watches,
                 authority=Authority.SELF if self.promotes else Authority.EXTERNAL,
+                topology=self.topology,
                 sole_proxy=True,
             ),
             replay=Replay(
                 mode=ReplayMode.ON if self.replay else ReplayMode.OFF,
-                retry_reads=self.replay,
+                retry_reads=self.watches,
                 pin_sequences=self.replay and self.pin,
             ),
         )
@@ -109,6 +119,8 @@ class Front:
     options: Options
     process: subprocess.Popen[bytes] = field(repr=False)
     log: Path
+    log_before: int = 0
+    """Characters that others have written to it before."""
 
     def pids(self) -> tuple[int, ...]:
         """All its processes."""
@@ -127,30 +139,55 @@ class Front:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-LOG_BYTES_SHOWN:]
 
+    def stumbles(self) -> list[str]:
+        """Tracebacks in its log, each as its last line says it."""
+        found = []
+        traceback = False
+        for line in self.log.read_text(errors="replace")[self.log_before :].splitlines():
+            if line.startswith("Traceback "):
+                traceback = True
+            elif traceback and not line.startswith(" "):
+                found.append(line)
+                traceback = False
+        return found
+
 
 @contextmanager
-def front(cluster: Cluster, options: Options, log: Path | None = None) -> Iterator[Front]:
+def front(
+    cluster: Cluster | None, options: Options, log: Path | None = None, build: Path | None = None
+) -> Iterator[Front]:
     """Run the proxy before a cluster.
+
+    Args:
+        cluster: its servers; ``None``: those of ``options.ports``.
+        options: what it is told.
+        log: takes what it says.
+        build: a folder with another build of it.
 
     Raises:
         NoFrontError: It doesn't start, or ends by itself.
     """
     with tempfile.TemporaryDirectory(prefix="front-") as folder:
         path = log or Path(folder) / "log"
+        before = len(path.read_text(errors="replace")) if path.exists() else 0
         with path.open("ab") as output:
             process = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     "benchmarks.failing.front",
-                    str(cluster.directory),
+                    "" if cluster is None else str(cluster.directory),
                     json.dumps(dataclasses.asdict(options)),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
                 cwd=harness.ROOT,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                env={
+                    **os.environ,
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                    **({"PYTHONPATH": str(build)} if build else {}),
+                },
                 start_new_session=True,
             )
         try:
@@ -158,7 +195,7 @@ def front(cluster: Cluster, options: Options, log: Path | None = None) -> Iterat
             line = process.stdout.readline()
             if not line:
                 raise NoFrontError(f"the proxy does not start\n{path.read_text(errors='replace')[-4000:]}")
-            running = Front(int(json.loads(line)["port"]), options, process, path)
+            running = Front(int(json.loads(line)["port"]), options, process, path, before)
             yield running
             running.check()
         finally:
@@ -190,7 +227,7 @@ def _end_with_input() -> None:
 
 def main() -> int:
     """Run the proxy until the parent is gone."""
-    cluster = Cluster.open(sys.argv[1])
+    cluster = Cluster.open(sys.argv[1]) if sys.argv[1] else None
     options = Options(**json.loads(sys.argv[2]))
     logging.basicConfig(format="%(asctime)s.%(msecs)03d %(name)s: %(message)s", datefmt="%H:%M:%S")
     logger = logging.getLogger("seawall")
@@ -199,7 +236,7 @@ def main() -> int:
     def ready(running: supervisor.Running) -> None:
         print(json.dumps({"port": running.addresses[0].port}), flush=True)
 
-    hooks = EmbeddedHooks(cluster) if options.fences else Unfenced(cluster)
+    hooks = None if cluster is None else EmbeddedHooks(cluster) if options.fences else Unfenced(cluster)
     return supervisor.run(options.settings(cluster), ready, log=logger.warning, hooks=hooks)
 
 

@@ -43,6 +43,8 @@ STYLES = (
 """What is done, by which driver, how it speaks. One connection each."""
 REST_MAX_S = 0.01
 """Between two transactions of a client."""
+CALM_MAX_S = 0.2
+"""The same while servers are put right: they share the machine."""
 RECONNECT_S = 0.05
 NUMBERS_EACH = 10**9
 JOIN_S = 30.0
@@ -79,6 +81,7 @@ class Load:
 
     def __init__(self, port: int, seed: str, first: int = 1) -> None:
         self.logbook = Logbook()
+        self.rest_s = REST_MAX_S
         self._port = port
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -165,7 +168,7 @@ class Load:
             self._end(client, operation, gone=session.gone)
             if session.gone:
                 session = None
-            time.sleep(client.dice.random() * REST_MAX_S)
+            time.sleep(client.dice.random() * self.rest_s)
         if session is not None:
             session.close()
 
@@ -202,7 +205,7 @@ class Load:
             self._end(client, operation, gone=session.gone)
             if session.gone:
                 session = None
-            await asyncio.sleep(client.dice.random() * REST_MAX_S)
+            await asyncio.sleep(client.dice.random() * self.rest_s)
         if session is not None:
             session.close()
 

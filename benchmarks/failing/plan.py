@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CHAPTER = 30
 """Kills between two full audits, with fresh tables and a fresh proxy."""
@@ -83,15 +83,26 @@ class Chapter:
         return sum(kind.bundle for kind in self.kinds)
 
 
-def plan(kills: int, dice: random.Random, only: Collection[str] = ()) -> list[Chapter]:
+def available(*, resets: bool) -> list[Kind]:
+    """All kinds; where the kernel won't reset connections, the relay does, all of them at once."""
+    return [
+        kind if resets or "reset" not in kind.name else replace(kind, relayed=True, bundle=1)
+        for kind in KINDS.values()
+    ]
+
+
+def plan(
+    kills: int, dice: random.Random, only: Collection[str] = (), *, resets: bool = True
+) -> list[Chapter]:
     """Faults that come to at least so many kills, in chapters.
 
     Args:
         kills: how many.
         dice: of the seed.
         only: names of kinds; empty for all.
+        resets: whether single connections can be reset.
     """
-    chosen = [kind for kind in KINDS.values() if not only or kind.name in only]
+    chosen = [kind for kind in available(resets=resets) if not only or kind.name in only]
     drawn: list[Kind] = []
     while sum(kind.bundle for kind in drawn) < kills:
         drawn += dice.choices(chosen, [kind.weight for kind in chosen])

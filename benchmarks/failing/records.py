@@ -18,6 +18,8 @@ ROLLED_BACK = "rolled back"
 LOST = "lost"
 """The connection ended without an error message."""
 RETRY = "40001"
+SERVERS_OWN = "could not serialize access"
+"""PostgreSQL's own 40001, which need not have a DETAIL."""
 CERTAIN = ("22", "23", "25", "42")
 """Classes of SQLSTATE that leave nothing behind even as an answer to COMMIT."""
 TRACE_MAX = 200
@@ -93,6 +95,8 @@ class Operation:
         committing: COMMIT, or a statement that is a transaction of its own, has been sent.
         cut: The connection ended.
         hit: A fault struck while it was open.
+        message: The error's first line.
+        detail: Its DETAIL.
     """
 
     number: int
@@ -102,6 +106,7 @@ class Operation:
     began: float
     ended: float = 0.0
     outcome: str = ""
+    message: str = ""
     detail: str = ""
     committing: bool = False
     cut: bool = False
@@ -116,6 +121,11 @@ class Operation:
         if not self.committing or self.outcome in {RETRY, ROLLED_BACK, "40P01"}:
             return Verdict.ABSENT
         return Verdict.ABSENT if self.outcome[:2] in CERTAIN else Verdict.EITHER
+
+    @property
+    def unexplained(self) -> bool:
+        """It was told 40001, not by a server that had to choose between transactions, and not why."""
+        return self.outcome == RETRY and not self.detail and not self.message.startswith(SERVERS_OWN)
 
     def note(self, now: float, text: str) -> None:
         """Add a line to its history."""

@@ -7,16 +7,16 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.failing import audit
-from benchmarks.failing.bystanders import Bystanders
+from benchmarks.failing.bystanders import CALM_S, REST_S, Bystanders
 from benchmarks.failing.faults import Struck, strike
 from benchmarks.failing.field import Field, UnhealthyError
 from benchmarks.failing.field import field as opened
 from benchmarks.failing.front import Options
-from benchmarks.failing.load import Load
+from benchmarks.failing.load import CALM_MAX_S, REST_MAX_S, Load
 from benchmarks.failing.plan import Chapter, Kind
 from benchmarks.failing.records import ACKNOWLEDGED, RETRY, Operation, Ticket, Violation, told
 from benchmarks.failing.workloads import AUTOCOMMIT, MAKE
@@ -101,14 +101,7 @@ class Play:
 
     def chapter(self, chapter: Chapter) -> bool:
         """Play one chapter; whether nothing was wrong."""
-        options = Options(
-            replay=self.options.replay,
-            pin=self.options.pin and chapter.pin,
-            promotes=self.options.promotes,
-            fences=chapter.fences,
-            workers=self.options.workers,
-            pool=self.options.pool,
-        )
+        options = replace(self.options, pin=self.options.pin and chapter.pin, fences=chapter.fences)
         primary = self.cluster.primary
         primary.execute(MAKE)
         with opened(
@@ -174,11 +167,7 @@ class Scene:
         self.place.front.check()
         self.bystanders.poke()
         slowest = self.bystanders.slowest()
-        try:
-            waited = self.place.wait_healthy()
-        except UnhealthyError as error:
-            self._wrong([Violation(str(error))])
-            waited = 0.0
+        waited = self._heal()
         promoted = self.place.primary().name != struck.old
         if not struck.kills:
             self.tally.missed[kind.name] += 1
@@ -196,6 +185,17 @@ class Scene:
         self._report(
             kind, struck, hit, f"resumed after {resumed:.2f}, whole after {waited:.2f}, {took:.2f} s"
         )
+
+    def _heal(self) -> float:
+        """Wait until all servers are back, with less traffic meanwhile; returns for how long."""
+        self.load.rest_s, self.bystanders.rest_s = CALM_MAX_S, CALM_S
+        try:
+            return self.place.wait_healthy()
+        except UnhealthyError as error:
+            self._wrong([Violation(str(error))])
+            return 0.0
+        finally:
+            self.load.rest_s, self.bystanders.rest_s = REST_MAX_S, REST_S
 
     def _flow(self, since: float, what: str) -> float:
         """Wait until every client has got somewhere since a moment; returns after how long."""
@@ -216,8 +216,7 @@ class Scene:
         """Count what became of transactions that were open; they have ended by now."""
         for one in hit:
             self.tally.hit[one.workload][outcome(one)] += 1
-            if one.outcome == RETRY and not one.detail:
-                self.tally.without_detail += 1
+            self.tally.without_detail += one.unexplained
             effect = one.effect
             if isinstance(effect, Ticket) and effect.key is not None and effect.at is None:
                 pinned = "pinned" if self.place.front.options.pin else "not pinned"
@@ -274,6 +273,9 @@ class Scene:
         for node in self.place.cluster.nodes:
             if node.name != primary.name and not audit.same(found, audit.fetch(node, None)):
                 self._wrong([Violation(f"{node.name} has other rows than its primary {primary.name}")])
+        stumbles = Counter(self.place.front.stumbles())
+        if stumbles:
+            self._wrong([Violation(f"tracebacks in the proxy's log: {dict(stumbles)}")])
         self.tally.reads += self.bystanders.reads
         self.tally.bystanders += self.bystanders.errors
         self.tally.connects_refused += self.load.connects_refused

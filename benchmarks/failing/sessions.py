@@ -80,6 +80,7 @@ def _said(operation: Operation, part: Step | Batch | Pause) -> Generator[Any, An
         operation.note(time.monotonic(), f"-> {refused.sqlstate} {refused}")
         if expected != refused.sqlstate or refused.cut:
             operation.outcome, operation.detail = refused.sqlstate, refused.detail
+            operation.message = str(refused).partition("\n")[0]
             operation.cut = refused.cut
         return [Result((), "")]
     except Lost as lost:

@@ -151,6 +151,11 @@ def test_a_key_that_is_refused_for_having_been_drawn_is_a_violation():
     assert violation.what == "a key was drawn twice"
 
 
+def test_a_commit_that_is_answered_with_rollback_out_of_the_blue_is_a_violation():
+    (violation,) = audit.check([operation(1, Single(None), "rolled back")], truth_without_rows())
+    assert "answered with ROLLBACK" in violation.what
+
+
 def truth_without_rows():
     """A server that has nothing but its accounts."""
     found = truth()
@@ -209,9 +214,11 @@ def test_undisturbed_clients_find_everything_as_they_were_told(cluster):
 @pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_faults_bite_where_nothing_is_done_about_them(capsys):
+    if not field.can_reset():
+        pytest.skip("this kernel lets nobody reset connections")
     kinds = [KINDS[name] for name in ("terminate", "reset", "backend", "primary", "commit-lost")]
     with field.cluster() as made:
-        play = Play(made, SEED, print, Options(replay=False, promotes=False), tolerant=True)
+        play = Play(made, SEED, print, Options(watches=False, replay=False, promotes=False), tolerant=True)
         assert not play.chapter(Chapter(1, tuple(kinds), relayed=False, fences=True, pin=False))
     tally = play.tally
     hurt = sum(counted.total() - counted[ACKNOWLEDGED] for counted in tally.hit.values())
@@ -222,5 +229,6 @@ def test_faults_bite_where_nothing_is_done_about_them(capsys):
     assert tally.total == sum(kind.bundle for kind in kinds)
     assert hurt >= 10
     assert tally.bystanders.total() >= 3
-    # What is said is true all the same: the checker has nothing against a plain PostgreSQL.
-    assert [one.what for one in tally.violations if "a bystander noticed" not in one.what] == []
+    # What was acknowledged is there all the same: the checker has nothing against a plain PostgreSQL.
+    lies = ("acknowledged", "told", "in parts", "all accounts", "list", "keys", "balances")
+    assert [one.what for one in tally.violations if one.what.startswith(lies)] == []
