@@ -37,6 +37,8 @@ RIVAL = "PgBouncer"
 IDLE_S = 0.2
 RECOVERED_S = 0.3
 LOSS_S, LOSS_GOAL_S = 3.0, 1.5
+DEAD_S = 0.05
+"""Nobody is promoted sooner."""
 PAUSE_S, PAUSE_GOAL_S = 1.0, 0.4
 IDLERS = 20
 POOL = 40
@@ -259,7 +261,7 @@ def loss(stage: Stage) -> None:
             with Pulse(place.front.port, kinds) as clients:
                 clients.wait_back(time.monotonic(), RETURNED_S)
                 _, killed = all_at_once(place.primary(), signal.SIGKILL)
-                resumed += clients.wait_back(killed, RETURNED_S)
+                resumed += clients.wait_back(killed, RETURNED_S, DEAD_S)
                 errors += clients.errors(killed)
             place.wait_healthy()
     stage.run.add(

@@ -139,18 +139,20 @@ class Pulse:
         """What went wrong after a moment, by SQLSTATE."""
         return Counter(beat.error for beat in tuple(self.beats) if beat.error and beat.ended > since)
 
-    def back(self, moment: float) -> dict[str, float]:
-        """Seconds from a moment to each client's first success that ended after it and began before or then.
+    def back(self, moment: float, dead_s: float = 0.0) -> dict[str, float]:
+        """Seconds from a moment to each client's first success after it.
 
-        A client that was never interrupted is back at once: its next question counts.
+        Args:
+            moment: when something happened.
+            dead_s: so long after it nobody can have been served; what ended by then was served before.
         """
         found: dict[str, float] = {}
         for beat in tuple(self.beats):
-            if not beat.error and beat.ended > moment and beat.client not in found:
+            if not beat.error and beat.ended > moment + dead_s and beat.client not in found:
                 found[beat.client] = beat.ended - moment
         return found
 
-    def wait_back(self, moment: float, within_s: float) -> list[float]:
+    def wait_back(self, moment: float, within_s: float, dead_s: float = 0.0) -> list[float]:
         """Wait until every client has had a success that began after a moment; seconds to each first."""
         give_up = time.monotonic() + within_s
         while time.monotonic() < give_up:
@@ -158,7 +160,7 @@ class Pulse:
             if len(fresh) == len(self.kinds):
                 break
             time.sleep(0.005)
-        found = self.back(moment)
+        found = self.back(moment, dead_s)
         return [*found.values(), *[within_s] * (len(self.kinds) - len(found))]
 
     def longest(self, since: float) -> float:
