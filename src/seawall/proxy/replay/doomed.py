@@ -60,7 +60,17 @@ class Doomed:
         texts: its named statements; those that it closes are taken out.
     """
 
-    __slots__ = ("_carry", "_drop", "_ending", "_error", "_finished", "_opened", "_skipping", "_texts", "over")
+    __slots__ = (
+        "_carry",
+        "_drop",
+        "_ending",
+        "_error",
+        "_finished",
+        "_opened",
+        "_skipping",
+        "_texts",
+        "over",
+    )
 
     def __init__(
         self,
