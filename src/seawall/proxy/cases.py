@@ -19,6 +19,9 @@ RETRY_CODE: Final = "40001"
 UNKNOWN_CODE: Final = "08007"
 NOTHING_SEEN: Final = Canon(hashed=True).digest()
 NO_SCRIPT: Final = Script((), 0, b"", 0, NOTHING_SEEN, ())
+COMMITTED: Final = messages.command_complete("COMMIT")
+READY_HEAD: Final = b"Z\0\0\0\5"
+READY_BYTES: Final = 6
 ANSWERS: Final[dict[int, bytes]] = {
     owed.PARSED: messages.PARSE_COMPLETE,
     owed.PLAIN_PARSED: messages.PARSE_COMPLETE,
@@ -78,6 +81,13 @@ class Case:
             elif one not in owed.HIDDEN and one not in owed.UNSEEN:
                 found.append(one)
         return tuple(found)
+
+    @property
+    def committed(self) -> bool:
+        """Whether the client has been told that it is committed, and only ReadyForQuery is owed."""
+        left = [one for one in self.owed if one not in owed.HIDDEN]
+        only = left == [owed.SYNCED] or (left == [owed.SIMPLE] and self.decision.whole)
+        return only and self.loss.journal.last.endswith(COMMITTED)
 
     @property
     def turns_owed(self) -> tuple[int, ...]:
@@ -150,12 +160,18 @@ def error_of(decision: Decision, case: Case) -> bytes:
 
 def answer_of(case: Case, tag: bytes) -> bytes:
     """The answer to a COMMIT or ROLLBACK in the server's place; empty if it was asked in too odd a way."""
+    complete = messages.command_complete(tag.decode())
+    last = case.loss.journal.last
+    told = last.endswith(complete)
+    begun = bool(last) and not last.startswith(READY_HEAD, len(last) - READY_BYTES)
+    if owed.SIMPLE in case.owed and begun and not told:
+        return b""
     out: list[bytes] = []
-    ended = 0
+    ended = 1 if told and owed.SIMPLE not in case.owed else 0
     for one in case.owed:
         if one in (owed.SIMPLE, owed.EXECUTED):
             ended += 1
-            out.append(HEADER.pack(framing.COMMAND_COMPLETE, 5 + len(tag)) + tag + b"\0")
+            out.append(b"" if told else complete)
         elif one in ANSWERS:
             out.append(ANSWERS[one])
         if one in (owed.SIMPLE, owed.SYNCED):

@@ -149,6 +149,7 @@ class Client(Speech):
                 journal.hear(data)
             else:
                 journal.told = True
+                journal.last = data
         transport = self.transport
         if transport.get_write_buffer_size() or transport.is_closing():
             transport.write(data)

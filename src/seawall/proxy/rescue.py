@@ -124,6 +124,8 @@ class Rescuing:
             return
         if decision.way is Way.ROLLED_BACK and self._answer(client, case, b"ROLLBACK"):
             return
+        if case.committed and self._answer(client, case, b"COMMIT"):
+            return
         if decision.way in (Way.RESEND, Way.REPLAY, Way.RESOLVE):
             self._begin(client, case)
             return

@@ -50,6 +50,7 @@ class Journal:
     Attributes:
         said: chunks, as they came from the client.
         told: the client has been told something since the transaction began.
+        last: the last that it was told.
         replays: answers are kept, so that the transaction can be said again.
         resolves: what became of its COMMIT is found out.
         spoiled: why it can't be said again, or empty.
@@ -67,6 +68,7 @@ class Journal:
         "_canon",
         "_kept",
         "_kept_bytes",
+        "last",
         "limit_bytes",
         "limit_chunks",
         "names",
@@ -91,6 +93,7 @@ class Journal:
         self.said: list[bytes] = []
         self.said_bytes: int = 0
         self.told: bool = False
+        self.last: bytes = b""
         self.replays: bool = False
         self.resolves: bool = False
         self.spoiled: str = ""
@@ -125,6 +128,7 @@ class Journal:
     def hear(self, data: bytes) -> None:
         """The client is told this."""
         self.told = True
+        self.last = data
         if not self.replays:
             return
         if self._canon is not None:
@@ -150,6 +154,7 @@ class Journal:
         self.said.clear()
         self.said_bytes = 0
         self.told = False
+        self.last = b""
         if self.replays or self.spoiled or self.sampled_at:
             self.spoiled = ""
             self.sample = b""
