@@ -293,25 +293,19 @@ class Naming(Sink):
         position, first, last = at
         name = data[first:last]
         statement = self.statements.get(name) if self.statements else None
-        inject = b""
+        # Ahead of bringing the statement: what makes room for the question may be the statement itself.
+        inject = self._ask_ahead(server, name, statement) if kind == framing.BIND else b""
         foreign = name.startswith(PREFIX)
         if not name:
-            inject = self._bring_unnamed(server)
+            inject += self._bring_unnamed(server)
             foreign = server.unnamed is not self.unnamed or not self.unnamed
         elif statement is not None:
             if statement.name not in server.statements:
-                inject = server.prepare(statement, owed.PARSED_UNSEEN, name)
+                inject += server.prepare(statement, owed.PARSED_UNSEEN, name)
             if kind == framing.BIND and statement.suspicion:
                 self._suspect(server, statement.suspicion, statement.tail)
-        if kind == framing.BIND:
-            if server.suspect & BOUND_NAME:
-                self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
-            what = self._effect if not name else statement.effect if statement is not None else 0
-            if what == CHANGES:
-                self._changed = True
-            elif what == COMMITS:
-                text = statement.tail if statement is not None else (self.unnamed or b"")[HEADER_BYTES + 1 :]
-                inject += self._sample(server, text.partition(b"\0")[0])
+        if kind == framing.BIND and server.suspect & BOUND_NAME:
+            self.ledger.note(bound_names(data[position + HEADER_BYTES :]))
         server.pending.append(REPLIES[kind])
         if statement is None and foreign:
             head, until = self._strange(data, at)
@@ -322,6 +316,16 @@ class Naming(Sink):
         return inject + HEADER.pack(kind, length) + data[
             position + HEADER_BYTES : first
         ] + statement.name, last
+
+    def _ask_ahead(self, server: Server, name: bytes, statement: Statement | None) -> bytes:
+        """Note what a Bind's statement does; if it is a COMMIT, what to ask ahead of it."""
+        what = self._effect if not name else statement.effect if statement is not None else 0
+        if what == CHANGES:
+            self._changed = True
+        if what != COMMITS:
+            return b""
+        text = statement.tail if statement is not None else (self.unnamed or b"")[HEADER_BYTES + 1 :]
+        return self._sample(server, text.partition(b"\0")[0])
 
     def _parse(self, server: Server, data: bytes, position: int, after: int) -> tuple[bytes, int]:
         first = position + HEADER_BYTES
