@@ -12,8 +12,9 @@ from seawall.proxy.replay.journal import Canon
 from seawall.proxy.replay.ladder import Decision, Loss, Way
 from seawall.proxy.replaying import Script
 from seawall.proxy.server import Server
+from seawall.proxy.statements import COMMIT_BYTES, effect
 from seawall.wire.pgwire import framing, messages
-from seawall.wire.pgwire.framing import HEADER
+from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 
 RETRY_CODE: Final = "40001"
 UNKNOWN_CODE: Final = "08007"
@@ -70,6 +71,16 @@ class Case:
         self.lost_at = now
         self.attempts = 0
         self.turn_texts: list[bytes] = []
+        self.names = dict(client.statements) if client.statements is not None else None
+        self.names_bytes = client.prepared_bytes
+        self.unnamed = client.unnamed
+
+    def rename(self, client: Client) -> None:
+        """Give a client the names back that it had, when less than all was said again."""
+        client.statements = self.names
+        client.prepared_bytes = self.names_bytes
+        client.unnamed = self.unnamed
+        client._effect = effect((self.unnamed or b"")[HEADER_BYTES + 1 :][:COMMIT_BYTES])  # noqa: SLF001
 
     @property
     def begun(self) -> tuple[int, ...]:

@@ -415,7 +415,7 @@ class Naming(Sink):
     def restore(self, journal: Journal) -> None:
         """Go back to the names of before the transaction, to say it again."""
         if journal.names_changed:
-            self.statements = journal.names
+            self.statements = None if journal.names is None else dict(journal.names)
             self.prepared_bytes = journal.names_bytes
         self.unnamed = journal.unnamed
         self._effect = effect((self.unnamed or b"")[HEADER_BYTES + 1 :][:COMMIT_BYTES])

@@ -386,6 +386,7 @@ class Rescuing:
         self._close_case(client, decision.way.value, case, decision.reason)
         if client.state == CLOSED:
             return
+        case.rename(client)
         error = error_of(decision, case)
         if decision.way is Way.END or case.split:
             self._end_session(client, case, decision)
