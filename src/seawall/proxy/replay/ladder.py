@@ -164,6 +164,8 @@ def decide(loss: Loss, rules: Rules) -> Decision:
         return Decision(Way.ROLLED_BACK, "the transaction is rolled back, as was asked for")
     if flight.flags & ENDINGS or journal.spoiled:
         return _ending(loss, rules, flight)
+    if _behind_rollback(flight):
+        return Decision(Way.UNKNOWN, "ROLLBACK was sent together with what may have been committed behind it")
     obstacle = hindrance(loss, rules)
     if obstacle:
         return Decision(Way.LOST, obstacle)
@@ -278,6 +280,16 @@ def _alone(loss: Loss, rules: Rules, flight: _Said) -> Decision:
     if flight.proven:
         return Decision(Way.LOST, "it changes nothing, but part of its result was delivered")
     return Decision(Way.UNKNOWN, "a statement outside of a transaction block may have been committed")
+
+
+def _behind_rollback(flight: _Said) -> bool:
+    """Whether what stands behind a ROLLBACK may have been run on its own."""
+    ended = False
+    for one in flight.each:
+        if ended and not one & HARMLESS:
+            return True
+        ended = ended or bool(one & classify.ROLLS_BACK)
+    return False
 
 
 def _ending(loss: Loss, rules: Rules, flight: _Said) -> Decision:
