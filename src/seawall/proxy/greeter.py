@@ -242,7 +242,7 @@ class Greeter(asyncio.Protocol):
         ledger = Ledger(pool.user, startup_settings(asked))
         client = Client(self.transport, worker, pool, ledger)
         client.address = self.address
-        client.user = request.user
+        client.user, client.database = request.user, request.database
         worker.enrol(client, long_key=agreed_minor(request) >= LONG_KEY_MINOR)
         self._next = client
         self.transport.set_protocol(client)

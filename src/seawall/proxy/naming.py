@@ -90,6 +90,7 @@ class Naming(Sink):
         "began_at",
         "clogged",
         "connected_at",
+        "database",
         "doomed",
         "fd",
         "journal",
@@ -136,6 +137,8 @@ class Naming(Sink):
         self.pid: int = 0
         self.key: bytes = b""
         self.address: str = ""
+        self.database: str = pool.database
+        """As it calls it; the server may know it by another name."""
         self.user: str = ""
         """Its name here, which need not be the one on the server."""
         self.clogged: bool = False

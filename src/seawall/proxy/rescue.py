@@ -143,7 +143,7 @@ class Rescuing:
         self._acquire(client)
 
     def _shadow(self, client: Client) -> bool:
-        return self._worker.sampling.mode_for(client.user, client.pool.database) is ReplayMode.SHADOW
+        return self._worker.sampling.mode_for(client.user, client.database) is ReplayMode.SHADOW
 
     def _acquire(self, client: Client) -> None:
         """Get a server for a case: at once while the primary serves, else when there is one."""

@@ -44,7 +44,7 @@ class Sampling:
     def mode_for(self, user: str, database: str) -> ReplayMode:
         """Whether open transactions of this user in this database are said again."""
         settings: ProxySettings = self._worker.settings
-        entry = settings.databases.get(database)
+        entry = settings.databases.get(database) or settings.databases.get("*")
         known = settings.auth.users.get(user)
         if entry is not None and entry.replay is not None:
             return entry.replay

@@ -170,7 +170,7 @@ class Worker:
             if pid not in self.clients:
                 break
         client.pid = pid
-        client.replays = self.sampling.mode_for(client.user, client.pool.database) is not ReplayMode.OFF
+        client.replays = self.sampling.mode_for(client.user, client.database) is not ReplayMode.OFF
         client.resolves = self.sampling.resolves(client)
         client.key = secrets.token_bytes(KEY_BYTES_LONG if long_key else KEY_BYTES)
         client.connected_at = client.seen_at = self.clock()
