@@ -30,11 +30,11 @@ SAVEPOINT = re.compile(r"(SAVEPOINT|ROLLBACK TO SAVEPOINT|RELEASE SAVEPOINT) (\w
 Row = tuple[str | None, ...]
 
 
-class Refused(Exception):  # noqa: N818 -- a server's word
+class Refused(Exception):
     """A statement failed."""
 
 
-class Blocked(Exception):  # noqa: N818
+class Blocked(Exception):
     """A statement has to wait for somebody's lock."""
 
 
@@ -68,6 +68,8 @@ class Backend:
         self.waits_for: str = ""
         self.waits_lsn = 0
         self.unsaid = b""
+        self.answered = b""
+        """Of a Query of several statements."""
         self.told_commits: list[Xact] = []
 
     # --- coming and going -----------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ class Backend:
 
     def run(self) -> None:
         """Do what there is to do."""
-        while self.alive and not self.waits_lsn and self.cluster.clock() >= self.stalled_until:
+        while self._awake:
             if not self.queue:
                 if self.deaf:
                     self.end("")
@@ -124,6 +126,10 @@ class Backend:
                 self.unsaid = out
                 return
             self._say(out)
+
+    @property
+    def _awake(self) -> bool:
+        return self.alive and not self.waits_lsn and self.cluster.clock() >= self.stalled_until
 
     def _say(self, out: bytes) -> None:
         if out and self.alive:
@@ -152,7 +158,8 @@ class Backend:
             return getattr(self, f"on_{kind}")(body)  # type: ignore[no-any-return]
         except Refused as error:
             self.skipping = kind not in "QS"
-            out = messages.error_response(str(error), f"model {error}")
+            out, self.answered = self.answered, b""
+            out += messages.error_response(str(error), f"model {error}")
             if kind == "Q":
                 out += self.finish()
             return out
@@ -181,9 +188,9 @@ class Backend:
         own = self.question(sql)
         if own is not None:
             return rows_of(own, described=True) + messages.ready_for_query(self.letter)
-        out = b""
         for one in sql.split("; "):
-            out += self.execute(one, described=True)
+            self.answered += self.execute(one, described=True)
+        out, self.answered = self.answered, b""
         return out + self.finish()
 
     def on_P(self, body: bytes) -> bytes:  # noqa: N802
@@ -237,9 +244,11 @@ class Backend:
         return messages.CLOSE_COMPLETE
 
     def on_H(self, body: bytes) -> bytes:  # noqa: N802
+        del body
         return b""
 
     def on_S(self, body: bytes) -> bytes:  # noqa: N802
+        del body
         self.skipping = False
         out = self.finish()
         if self.xact is None:

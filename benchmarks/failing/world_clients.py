@@ -144,7 +144,6 @@ class Talker:
         if not data or not self._due:
             self._outbox.append(data)
             self._say()
-            self.world.clock.later(0.0001, self._next)
             return
         cuts = sorted(self.rng.randrange(len(data)) for _ in range(self.rng.choice((0, 0, 0, 1, 3))))
         self._outbox += [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if b > a]
@@ -155,6 +154,8 @@ class Talker:
             self.client.data_received(self._outbox.pop(0))
             if self._outbox:
                 self.world.clock.later(0.0002, self._say)
+            else:
+                self._rest()
 
     def _leave(self) -> None:
         if not self.over:
@@ -203,6 +204,7 @@ class Talker:
         for text in txn.texts:
             name = self._prepared.get(text)
             head: list[Op] = []
+            before = len(txn.view)
             if name is None:
                 name = f"s{len(self._prepared)}_{txn.token}"
                 head = [(messages.parse(name, text), "P"), (messages.describe_statement(name), "d")]
@@ -214,7 +216,6 @@ class Talker:
                     head = []
                     if self._stopped(txn):
                         return
-            before = len(txn.view)
             yield [*head, *self._run(txn, text, name), (messages.sync(), "S")]
             if not {tag for tag, _ in txn.view[before:]} & {*SYNTHETIC, "26000", "42P05"}:
                 self._prepared[text] = name
@@ -279,6 +280,10 @@ class Talker:
             letter = chr(kind)
             if letter not in "NSA":
                 self._take(letter, bytes(body))
+        self._rest()
+
+    def _rest(self) -> None:
+        """Go on in a moment, if all was said and heard."""
         if not self._due and not self._outbox and not self.over and not self._waiting:
             self._waiting = True
             self.world.clock.later(self.rng.choice((0.0001, 0.001, 0.02)), self._go_on)

@@ -1,4 +1,4 @@
-"""Schedules: what clients do and what befalls them, drawn by chance; and what must be true of it afterwards."""
+"""Schedules: what clients do and what befalls them, drawn by chance; what must be true afterwards."""
 
 from __future__ import annotations
 
