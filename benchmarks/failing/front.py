@@ -178,6 +178,7 @@ def front(
                     "benchmarks.failing.front",
                     "" if cluster is None else str(cluster.directory),
                     json.dumps(dataclasses.asdict(options)),
+                    str(Path(folder) / "run"),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -237,7 +238,8 @@ def main() -> int:
         print(json.dumps({"port": running.addresses[0].port}), flush=True)
 
     hooks = None if cluster is None else EmbeddedHooks(cluster) if options.fences else Unfenced(cluster)
-    return supervisor.run(options.settings(cluster), ready, log=logger.warning, hooks=hooks)
+    settings = dataclasses.replace(options.settings(cluster), runtime_directory=sys.argv[3])
+    return supervisor.run(settings, ready, log=logger.warning, hooks=hooks)
 
 
 if __name__ == "__main__":
