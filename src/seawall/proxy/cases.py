@@ -8,7 +8,7 @@ from seawall.proxy import owed
 from seawall.proxy.client import Client
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.doomed import ABORTED
-from seawall.proxy.replay.journal import Canon
+from seawall.proxy.replay.journal import LEFT_OUT, Canon
 from seawall.proxy.replay.ladder import Decision, Loss, Way
 from seawall.proxy.replaying import Script
 from seawall.proxy.server import Server
@@ -174,7 +174,7 @@ def answer_of(case: Case, tag: bytes) -> bytes:
     complete = messages.command_complete(tag.decode())
     last = case.loss.journal.last
     told = last.endswith(complete)
-    begun = bool(last) and not last.startswith(READY_HEAD, len(last) - READY_BYTES)
+    begun = bool(last) and not last.startswith(READY_HEAD, len(last) - READY_BYTES) and not _asides(last)
     if owed.SIMPLE in case.owed and begun and not told:
         return b""
     out: list[bytes] = []
@@ -189,6 +189,17 @@ def answer_of(case: Case, tag: bytes) -> bytes:
             out.append(messages.ready_for_query(b"I"))
     odd = case.suppressed or case.unsynced or case.split or _describes_statement(case.loss.journal.turns())
     return b"" if odd or ended != 1 or len(case.turns_owed) != 1 else b"".join(out)
+
+
+def _asides(told: bytes) -> bool:
+    """Whether it is nothing but what may come ahead of any answer: a notice, a notification, a setting."""
+    position = 0
+    while position + HEADER_BYTES <= len(told):
+        kind, length = HEADER.unpack_from(told, position)
+        if kind not in LEFT_OUT:
+            return False
+        position += 1 + length
+    return position == len(told)
 
 
 def _describes_statement(turns: list[bytes]) -> bool:
