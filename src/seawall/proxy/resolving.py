@@ -15,15 +15,18 @@ from seawall.kernel.errors import ValidationError
 from seawall.proxy.client import Client
 from seawall.proxy.errands import Batch
 from seawall.proxy.naming import CLOSED
-from seawall.proxy.replay.journal import Journal, texts
+from seawall.proxy.replay import ladder
+from seawall.proxy.replay.journal import Journal
 from seawall.proxy.replay.resolution import Finding, Outcome, Sample, resolve, status_outcome
 from seawall.proxy.server import Server
 from seawall.proxy.topology import Topology, parse_lsn
-from seawall.wire.pgwire import classify, messages
+from seawall.wire.pgwire import messages
 
 TRIES_MAX: Final = 60
 """Looks at one COMMIT."""
 BETWEEN_S: Final = 0.1
+NOTHING_WRITTEN: Final = Sample("", 0.0, None, 0, None, 0, 0)
+"""Of a transaction that provably has no number: it isn't asked."""
 GONE_TRIES_MAX: Final = 30
 """Looks for the end of a backend that was terminated."""
 
@@ -85,12 +88,12 @@ class Resolving:
         self._done = done
         journal: Journal = case.loss.journal
         self._sample = sample_of(journal, case.node)
-        said = [one for one in texts(b"".join(journal.said)) if one]
+        names = case.loss.names
+        said = ladder.texts_of(b"".join(journal.said), names, journal.unnamed)
         # A function may notify as well: only what provably changes nothing has sent nothing.
-        self._notifies = any(
-            not classify.classify(one) & (classify.READ_ONLY | classify.SESSION_ONLY | classify.COMMITS)
-            for one in said
-        )
+        self._notifies = bool(journal.spoiled) or not ladder.changes_nothing(journal, names)
+        if self._sample is None and not self._notifies:
+            self._sample = NOTHING_WRITTEN
         self._serializable = client.ledger.current.get(
             "default_transaction_isolation"
         ) == "serializable" or any(b"serializable" in one.lower() for one in said)

@@ -1,0 +1,231 @@
+"""What became of a COMMIT, on real clusters: every row of the table that a test can bring about."""
+
+import contextlib
+import os
+import signal
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from seawall.embedded import Cluster
+from tests.integration.field import WAIT_S, Field, later
+
+pytestmark = pytest.mark.timeout(60)
+
+TABLE = "CREATE TABLE item (who text, n int)"
+
+
+@pytest.fixture(scope="module")
+def field(engine):
+    """A primary with two synchronous standbys, one of which takes its place."""
+    with Cluster.create(engine=engine, replicas=2, synchronous=True) as cluster, Field(cluster) as field:
+        field.sql(TABLE)
+        yield field
+
+
+@pytest.fixture(scope="module")
+def alone(engine):
+    """A server that nobody can replace; its WAL is not written before it has to be."""
+    settings = {"wal_writer_delay": "10s", "autovacuum": "off"}
+    with Cluster.create(engine=engine, settings=settings) as cluster, Field(cluster) as field:
+        field.sql(TABLE)
+        yield field
+
+
+@contextlib.contextmanager
+def writing(field, who, *before, database="postgres"):
+    """A client that has written and not committed."""
+    conn = field.connect(database)
+    try:
+        for one in before:
+            conn.execute(one)
+        conn.execute("INSERT INTO item VALUES (%s, 1) -- of " + who, (who,))
+        yield conn
+    finally:
+        conn.close()
+
+
+def count(field, who):
+    return field.sql("SELECT count(*) FROM item WHERE who = %s", who)[0][0]
+
+
+# --- promotions ---------------------------------------------------------------------------------------------
+
+
+def test_a_commit_that_was_replicated_is_answered(field):
+    field.settle()
+    old = field.primary
+    for node in field.replicas:
+        field.sql("SELECT pg_wal_replay_pause()", node=node)
+    with writing(field, "replicated", "SET LOCAL synchronous_commit = remote_apply") as conn:
+        answer = later(conn.commit)
+        field.waiting("SyncRep")
+        old.kill()
+        answer.result(WAIT_S)
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    field.replaced(old.name)
+    assert count(field, "replicated") == 1
+    assert field.show("replays")[-1]["outcome"] == "commit"
+    for node in field.replicas:
+        if node.is_running and node.name != old.name:
+            field.sql("SELECT pg_wal_replay_resume()", node=node)
+
+
+def test_commits_that_were_lost_are_made_again_though_their_numbers_are_used_by_others(field):
+    field.settle()
+    old = field.primary
+    names = [f"lost {number}" for number in range(3)]
+    with field.stopped(old, "walsender"), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(writing(field, who)) for who in names]
+        without = stack.enter_context(writing(field, "unresolved", database="off"))
+        answers = [later(conn.commit) for conn in clients]
+        unknown = later(without.commit)
+        lost = {row[0] for row in field.waiting("SyncRep", 4)}
+        old.kill()
+        for answer in answers:
+            answer.result(WAIT_S)
+        with pytest.raises(errors.TransactionResolutionUnknown):
+            unknown.result(WAIT_S)
+    field.replaced(old.name)
+    assert [count(field, who) for who in names] == [1, 1, 1]
+    assert count(field, "unresolved") == 0
+    # The fault bites: a server that is asked for a lost transaction tells of another one.
+    again = {row[0] for row in field.sql("SELECT xmin::text FROM item WHERE who LIKE 'lost %'")}
+    assert again & lost
+    for number in again & lost:
+        assert field.sql("SELECT pg_xact_status(%s::xid8)", number) == [("committed",)]
+    resolved = [row for row in field.show("replays") if row["way"] == "replay"]
+    assert len([row for row in resolved if "cut at" in row["reason"]]) == 3
+
+
+# --- one server ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(field, who, *before):
+    """A client whose COMMIT waits for a standby that isn't there."""
+    field.settle()
+    field.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    field.sql("SELECT pg_reload_conf()")
+    field.until(lambda: field.sql("SHOW synchronous_standby_names") == [("nobody",)])
+    try:
+        with writing(field, who, *before) as conn:
+            answer = later(conn.commit)
+            field.waiting("SyncRep")
+            yield conn, answer
+    finally:
+        field.settle()
+        field.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        field.sql("SELECT pg_reload_conf()")
+
+
+def crash(field):
+    """Kill one of the server's processes, of which it makes a crash of all."""
+    ((pid,),) = field.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    os.kill(pid, signal.SIGKILL)
+
+
+def terminated(field):
+    field.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+
+def restarted(field):
+    field.primary.restart("fast")
+
+
+@pytest.mark.parametrize("loss", [terminated, crash, restarted])
+def test_a_commit_that_was_written_is_answered(alone, loss):
+    who = f"written, {loss.__name__}"
+    with held(alone, who) as (conn, answer):
+        loss(alone)
+        answer.result(WAIT_S)
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+        conn.rollback()
+    assert count(alone, who) == 1
+    assert alone.show("replays")[-1]["outcome"] == "commit"
+
+
+@contextlib.contextmanager
+def deaf(field, who, *before, end="COMMIT", wrote=True):
+    """A client whose COMMIT is sent to a backend that stands still."""
+    field.settle()
+    conn = field.connect()
+    with contextlib.closing(conn):
+        for one in before:
+            conn.execute(one)
+        mark = f"INSERT INTO item VALUES ('{who}', 1)" if wrote else f"SELECT 1 AS {who}"
+        conn.execute(mark)
+        idle = (
+            "SELECT pid, client_port FROM pg_stat_activity"
+            " WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()"
+        )
+        ((pid, port),) = field.until(lambda: field.sql(idle))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            answer = later(conn.execute, end)
+            field.unread(port)
+            yield conn, answer, pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def killed(pid):
+    """The backend dies without having read; the server makes a crash of it."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def ended(pid):
+    """The backend ends before it reads."""
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("loss", [killed, ended])
+@pytest.mark.parametrize("flushed", [True, False], ids=["in the log", "not in the log"])
+def test_a_commit_that_was_not_read_is_made_again(alone, loss, flushed):
+    who = f"not read, {loss.__name__}, {flushed}"
+    with deaf(alone, who) as (_, answer, pid):
+        if flushed:
+            alone.sql("SELECT pg_switch_wal()")
+        loss(pid)
+        assert answer.result(WAIT_S).statusmessage == "COMMIT"
+    assert count(alone, who) == 1
+    assert alone.show("replays")[-1]["outcome"] == "done"
+
+
+def test_a_commit_that_was_not_written_is_lost_and_counted(alone):
+    """S >= T after a crash: with synchronous_commit off, what was acknowledged is gone."""
+    alone.settle()
+    before = alone.topology.recoveries
+    with writing(alone, "not written", "SET LOCAL synchronous_commit = off") as conn:
+        conn.commit()
+        crash(alone)
+        alone.until(lambda: alone.topology.recoveries != before)
+        alone.settle()
+        assert count(alone, "not written") == 0
+        assert conn.execute("SELECT count(*) FROM item WHERE who = 'not written'").fetchone() == (0,)
+
+
+def test_a_commit_that_changed_nothing_is_answered(alone):
+    with deaf(alone, "nothing", wrote=False) as (conn, answer, pid):
+        killed(pid)
+        assert answer.result(WAIT_S).statusmessage == "COMMIT"
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [(["NOTIFY channel"], "COMMIT"), ([], "PREPARE TRANSACTION 'both'"), ([], "COMMIT AND CHAIN")],
+    ids=["notify", "two-phase", "chain"],
+)
+def test_what_nobody_can_know_is_told(alone, before, end):
+    wrote = "PREPARE" in end or "CHAIN" in end
+    with deaf(alone, "unknown", *before, end=end, wrote=wrote) as (conn, answer, pid):
+        killed(pid)
+        with pytest.raises(errors.TransactionResolutionUnknown):
+            answer.result(WAIT_S)
+        assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    assert count(alone, "unknown") == 0
