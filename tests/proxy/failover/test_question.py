@@ -12,6 +12,7 @@ from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover.question import (
     FOLLOWERS_MAX,
     essence,
+    followers_of,
     observed,
     read_answer,
     read_role,
@@ -19,16 +20,17 @@ from seawall.proxy.failover.question import (
     refusal,
     same_life,
     unanswered,
+    with_timeline,
 )
 from seawall.proxy.topology import MISSES_MAX, Observation
 
 PRIMARY = [
-    *("f", "000000020000000000000001", "1", "0/2000148", None, "0/1000000", "7712584816948751715"),
+    *("f", "000000020000000000000001", None, "1", "0/2000148", None, "0/1000000", "7712584816948751715"),
     *("2026-11-26 20:48:07.179458+00", "2026-11-26 20:48:07.804582+00"),
     '[["two", "10.0.0.2", "sync"], ["three", null, null]]',
 ]
 REPLICA = [
-    *("t", None, "3", None, "0/3000000", "0/2000000", "7712584816948751715"),
+    *("t", None, "3", "2", None, "0/3000000", "0/2000000", "7712584816948751715"),
     *("2026-11-26 20:48:07.179458+00", "2026-11-26 20:48:07.804582+00", None),
 ]
 SEEN = Observation(name="one", reachable=True, in_recovery=False, timeline=2, connected_since=7.0)
@@ -38,7 +40,8 @@ def answer(row=PRIMARY, **changes):
     names = [
         "recovery",
         "segment",
-        "timeline",
+        "received",
+        "noted",
         "write",
         "receive",
         "replay",
@@ -64,7 +67,8 @@ def test_a_replica_is_known_by_the_newest_timeline_it_has_heard_of():
     assert found.in_recovery
     assert found.timeline == 3
     assert (found.write_lsn, found.receive_lsn, found.replay_lsn) == (None, 0x3000000, 0x2000000)
-    assert answer(REPLICA, timeline=None).timeline == 0
+    assert answer(REPLICA, received=None).timeline == 2
+    assert answer(REPLICA, received=None, noted=None).timeline == 0
 
 
 def test_followers_without_end_are_cut():
@@ -83,12 +87,12 @@ def test_followers_without_end_are_cut():
         [["f", None, *PRIMARY[2:]]],
         [["f", "nonsense", *PRIMARY[2:]]],
         [["t", None, "x", *REPLICA[3:]]],
-        [[*PRIMARY[:3], "nonsense", *PRIMARY[4:]]],
-        [[*PRIMARY[:6], None, *PRIMARY[7:]]],
-        [[*PRIMARY[:9], "["]],
-        [[*PRIMARY[:9], "7"]],
-        [[*PRIMARY[:9], '[["one"]]']],
-        [[*PRIMARY[:9], "[" * 100_000]],
+        [[*PRIMARY[:4], "nonsense", *PRIMARY[5:]]],
+        [[*PRIMARY[:7], None, *PRIMARY[8:]]],
+        [[*PRIMARY[:10], "["]],
+        [[*PRIMARY[:10], "7"]],
+        [[*PRIMARY[:10], '[["one"]]']],
+        [[*PRIMARY[:10], "[" * 100_000]],
     ],
 )
 def test_what_is_no_answer_is_refused(rows):
@@ -178,6 +182,28 @@ def test_who_was_gone_and_hangs_is_still_gone():
     assert not refusal(found, LoginFailed("no", "28000")).gone
 
 
+def test_what_a_server_said_last_stands_for_a_while():
+    found = refusal(SEEN, LoginFailed("the database system is starting up", "57P03"))
+    for _ in range(MISSES_MAX - 1):
+        found = unanswered(found, "no answer")
+        assert (found.refused, found.sqlstate, found.text) == (
+            True,
+            "57P03",
+            "the database system is starting up",
+        )
+        assert found.gone
+    found = unanswered(found, "no answer")
+    assert (found.refused, found.sqlstate, found.text) == (False, "", "no answer")
+    assert found.gone
+
+
+def test_who_did_not_let_us_in_and_hangs_is_gone_after_some_misses():
+    found = refusal(SEEN, LoginFailed("sorry, too many clients already", "53300"))
+    for number in range(1, MISSES_MAX + 1):
+        found = unanswered(found, "no answer")
+        assert found.gone is (number == MISSES_MAX)
+
+
 def test_reasons_are_one_line_and_short():
     assert (
         reason_of(ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")) == "Connection refused"
@@ -221,3 +247,43 @@ def test_a_replica_may_have_restarted_and_so_may_who_was_never_seen():
     assert not same_life(None, answer())
     assert not same_life(answer(REPLICA), answer(REPLICA))
     assert not same_life(answer(REPLICA), answer())
+
+
+def on(before, lasting=False, **changes):
+    """The timeline of a replica that has told something else before."""
+    return with_timeline(before, answer(REPLICA, **changes), lasting=lasting).timeline
+
+
+def test_a_replica_that_receives_nothing_any_more_has_not_gone_back():
+    before = answer(REPLICA)
+    assert before.timeline == 3
+    assert on(None) == 3
+    assert on(before, received=None) == 3
+    assert on(before, received="4") == 4
+
+
+def test_a_replica_that_is_about_to_be_a_primary_is_on_its_old_timeline_still():
+    before = answer(REPLICA)
+    assert on(before, received=None, noted="4") == 3
+    assert on(before, received=None, noted="4", lasting=True) == 4
+
+
+@pytest.mark.parametrize("changes", [{"started": "later"}, {"system": "1"}])
+def test_a_replica_that_was_started_again_may_have_gone_anywhere(changes):
+    assert on(answer(REPLICA), received=None, **changes) == 2
+    assert on(answer(REPLICA), received=None, noted="7", **changes) == 7
+
+
+def test_a_primary_knows_its_timeline():
+    assert with_timeline(answer(REPLICA), answer(), lasting=False).timeline == 2
+    assert on(answer(), received="1", noted="1") == 1
+
+
+def test_of_followers_the_last_primary_knows():
+    new = answer(followers='[["three", null, "quorum"]]')
+    old = answer(segment="000000010000000000000001", followers='[["two", null, "quorum"]]')
+    other = answer(system="1", followers='[["four", null, "async"]]')
+    assert followers_of([old, None, answer(REPLICA), new]) == [("three", "", "quorum")]
+    assert followers_of([new, old]) == [("three", "", "quorum")]
+    assert followers_of([new, other]) == [("three", "", "quorum"), ("four", "", "async")]
+    assert followers_of([answer(followers=None), old]) == []

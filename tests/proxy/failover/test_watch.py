@@ -12,6 +12,7 @@ from seawall.proxy.failover.watch import (
     ABANDON_S,
     DENIED_RETRY_S,
     FULL_EVERY,
+    PROMOTION_S,
     RETRY_LAST_S,
     RETRY_SOON_S,
     YOUNG_S,
@@ -50,6 +51,24 @@ def test_news_of_another_role_is_asked_about_at_once():
         assert not watched.now.in_recovery
         assert [sql for _, sql in server.asked] == [QUESTION, "", QUESTION]
         assert watched.now.end_of_recovery == watched.now.replay_lsn
+
+    server = FakeServer()
+    server.becomes(REPLICA, "on")
+    watching(scenario, server)
+
+
+def test_the_moment_of_a_promotion_is_not_taken_for_a_timeline_that_is_followed():
+    async def scenario(watched, server):
+        await asyncio.sleep(0.05)
+        assert watched.now.timeline == 3
+        server.row[2:4] = [None, "4"]
+        await watched.prober.look()
+        assert watched.now.in_recovery
+        assert watched.now.timeline == 3
+        await asyncio.sleep(PROMOTION_S - 0.2)
+        assert watched.now.timeline == 3
+        await asyncio.sleep(1)
+        assert watched.now.timeline == 4, "it is no promotion, but a log from elsewhere"
 
     server = FakeServer()
     server.becomes(REPLICA, "on")
@@ -95,7 +114,7 @@ def test_a_server_that_is_back_is_found_soon_and_its_new_life_is_told():
         await asyncio.sleep(3)
         assert len(watched.told) < 10, "only what changes is told"
         assert 0 < watched.now.unwatched_s <= RETRY_SOON_S + 0.02
-        server.refuses, server.row[8] = None, "another start"
+        server.refuses, server.row[9] = None, "another start"
         await asyncio.sleep(RETRY_SOON_S + 0.02)
         assert watched.now.reachable
         assert watched.now.connected_since > 1003.0
@@ -240,7 +259,7 @@ def test_a_lost_connection_without_a_restart_leaves_the_life_as_it_was():
         await asyncio.sleep(0.01)
         assert watched.now.reachable
         assert (watched.now.connected_since, watched.now.unwatched_s) == (1000.0, 0.0)
-        server.row[5] = "0/1000028"
+        server.row[6] = "0/1000028"
         server.cut()
         await asyncio.sleep(0.01)
         assert watched.now.connected_since > 1000.5, "a crash: another end of recovery"
@@ -328,7 +347,7 @@ def test_sync_states_come_from_who_is_followed(monkeypatch):
     servers = {"one": FakeServer(), "two": FakeServer(), "three": FakeServer()}
     for name in ("two", "three"):
         servers[name].becomes(REPLICA, "on")
-    servers["one"].row[9] = (
+    servers["one"].row[10] = (
         '[["two", null, "sync"], ["walreceiver", "10.0.0.3", "potential"], ["x", "9", "async"]]'
     )
     backends = [Backend(name=name, host=f"10.0.0.{index}") for index, name in enumerate(servers, 1)]
@@ -346,6 +365,9 @@ def test_sync_states_come_from_who_is_followed(monkeypatch):
         states = {one.name: one.sync_state for one in watch.observations()}
         assert states == {"one": "", "two": "sync", "three": "potential"}
         assert len(changes) == 3
+        servers["one"].row[10] = None
+        await watch.look("one")
+        assert {one.sync_state for one in watch.observations()} == {""}, "nobody streams from it any more"
         await watch.look("two")
         assert "Prober('two', reachable)" in repr(watch)
         with pytest.raises(KeyError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Row",
     "essence",
+    "followers_of",
     "observed",
     "read_answer",
     "read_role",
@@ -27,6 +29,7 @@ __all__ = [
     "refusal",
     "same_life",
     "unanswered",
+    "with_timeline",
 ]
 
 Row = list[str | None]
@@ -43,10 +46,9 @@ LOST: Final = "08006"
 QUESTION: Final = """
 SELECT r.recovery,
   CASE WHEN r.recovery THEN NULL ELSE pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END,
-  (SELECT pg_catalog.max(t) FROM (
-     SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver
-     UNION ALL SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()
-     UNION ALL SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) AS all_of_them(t)),
+  (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver),
+  (SELECT GREATEST(r.min_recovery_end_timeline, c.timeline_id)
+   FROM pg_catalog.pg_control_recovery() AS r, pg_catalog.pg_control_checkpoint() AS c),
   CASE WHEN r.recovery THEN NULL ELSE pg_catalog.pg_current_wal_lsn() END,
   pg_catalog.pg_last_wal_receive_lsn(),
   pg_catalog.pg_last_wal_replay_lsn(),
@@ -58,7 +60,7 @@ SELECT r.recovery,
 FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery) AS r
 """
 """One row. A control file tells an old timeline after a promotion, the name of a segment the right one; a
-server in recovery has no segment of its own, and of what it has the highest timeline is the newest."""
+server in recovery has no segment of its own."""
 ROLE: Final = "SELECT pg_catalog.pg_is_in_recovery()"
 """Instead of an empty query where the server doesn't tell its role unasked."""
 
@@ -68,6 +70,10 @@ class Answer:
     """What a server said to the full question.
 
     Attributes:
+        timeline: that it writes or, of a replica, that it is on as far as is known.
+        received: of a replica: the timeline that it receives; 0 if it receives nothing.
+        noted: of a replica: what is noted in its control file. That may be old; and it may be the timeline
+            that it is about to begin.
         started: when its postmaster started.
         followers: name, address and synchronous state of those that stream from it.
     """
@@ -80,6 +86,8 @@ class Answer:
     system_identifier: int
     stats_reset: str
     started: str
+    received: int = 0
+    noted: int = 0
     followers: tuple[tuple[str, str, str], ...] = ()
 
 
@@ -90,11 +98,16 @@ def read_answer(rows: list[Row]) -> Answer:
         ValidationError: it can't be such an answer.
     """
     try:
-        ((recovery, segment, timeline, write, receive, replay, system, reset, started, followers),) = rows
+        ((recovery, segment, received, noted, write, receive, replay, system, reset, started, followers),) = (
+            rows
+        )
         in_recovery = {"t": True, "f": False}[recovery or ""]
+        newest = max(int(received or 0), int(noted or 0))
         return Answer(
             in_recovery=in_recovery,
-            timeline=int(timeline or 0) if in_recovery else int((segment or "")[:TIMELINE_DIGITS], 16),
+            timeline=newest if in_recovery else int((segment or "")[:TIMELINE_DIGITS], 16),
+            received=int(received or 0),
+            noted=int(noted or 0),
             write_lsn=_lsn(write),
             receive_lsn=_lsn(receive),
             replay_lsn=_lsn(replay),
@@ -170,6 +183,39 @@ def same_life(before: Answer | None, answer: Answer) -> bool:
     )
 
 
+def with_timeline(before: Answer | None, answer: Answer, *, lasting: bool) -> Answer:
+    """The answer of a replica with the timeline that it is on, as far as can be told.
+
+    As long as it runs it doesn't go back to the timeline of its last restart point, which is all that one
+    tells who receives nothing any more. And in the moment before a replica is a primary its control file has
+    the new timeline already.
+
+    Args:
+        before: its last answer.
+        answer: this one.
+        lasting: its control file has told a newer timeline for too long for that to be such a moment.
+    """
+    if before is None or not (before.in_recovery and answer.in_recovery) or lasting:
+        return answer
+    if (before.started, before.system_identifier) != (answer.started, answer.system_identifier):
+        return answer
+    return replace(answer, timeline=max(before.timeline, answer.received))
+
+
+def followers_of(answers: Iterable[Answer | None]) -> list[tuple[str, str, str]]:
+    """Those that stream from a primary: of several that wrote one after another, from the last.
+
+    Who is missing there has nothing that matters: whatever was acknowledged since then is on the others.
+    """
+    last: dict[int, Answer] = {}
+    for answer in answers:
+        if answer is not None and not answer.in_recovery:
+            other = last.get(answer.system_identifier)
+            if other is None or answer.timeline > other.timeline:
+                last[answer.system_identifier] = answer
+    return [follower for answer in last.values() for follower in answer.followers]
+
+
 def essence(observation: Observation) -> Observation:
     """What is news; that the log grows is none."""
     return replace(
@@ -192,8 +238,14 @@ def reason_of(error: BaseException) -> str:
 
 
 def unanswered(before: Observation, text: str) -> Observation:
-    """What is known of a server that should have answered by now."""
-    return replace(before, reachable=False, refused=False, sqlstate="", text=text, misses=before.misses + 1)
+    """What is known of a server that should have answered by now.
+
+    What it said to the last attempt stands for a while: one that starts up, say, is slow to answer.
+    """
+    found = replace(before, reachable=False, misses=before.misses + 1)
+    if before.refused and found.misses < 2 * MISSES_MAX:
+        return found
+    return replace(found, refused=False, sqlstate="", text=text)
 
 
 def refusal(before: Observation, error: BaseException) -> Observation:

@@ -37,6 +37,7 @@ from seawall.proxy.failover.question import (
     Answer,
     Row,
     essence,
+    followers_of,
     observed,
     read_answer,
     read_role,
@@ -44,6 +45,7 @@ from seawall.proxy.failover.question import (
     refusal,
     same_life,
     unanswered,
+    with_timeline,
 )
 from seawall.proxy.settings import Backend, Failover, ProxySettings
 from seawall.proxy.topology import Observation
@@ -66,6 +68,8 @@ DENIED_RETRY_S: Final = 30.0
 """Between attempts where the login is refused for good: each is a line in that server's log."""
 HURRIED_S: Final = 0.01
 """Between two attempts at least, however many ask for one."""
+PROMOTION_S: Final = 5.0
+"""A server that becomes a primary is one by then."""
 ABANDON_S: Final = 3.0
 """A connection that has been silent for so long is given up for a new one."""
 HOT_STANDBY: Final = "in_hot_standby"
@@ -119,6 +123,8 @@ class Prober:
         """Since when the server that answered last can't have restarted."""
         self.trouble_at: float | None = None
         """Since when it doesn't answer: of a lost connection its end, else when it was asked."""
+        self._noted_at = self._clock()
+        """When its control file last told no newer timeline than what is known."""
         self._down_at: float | None = None
         self._left_at: float | None = None
         """Since when there is neither a connection nor an attempt."""
@@ -253,6 +259,10 @@ class Prober:
 
     def _take(self, rows: list[Row], since: float) -> None:
         answer = read_answer(rows)
+        if answer.noted <= self.observation.timeline:
+            self._noted_at = self._clock()
+        lasting = self._clock() - self._noted_at > PROMOTION_S
+        answer = with_timeline(self.answer, answer, lasting=lasting)
         before = self.observation
         gap_s = before.unwatched_s
         if before.connected_since != since:
@@ -326,8 +336,7 @@ class Watch:
         self._tasks: list[asyncio.Task[None]] = []
         hosts = [backend.host for backend in settings.backends]
         self._by_host = {one.host: one.name for one in settings.backends if hosts.count(one.host) == 1}
-        self._sync: dict[str, str] = {}
-        """What a primary said last of its followers, who go by their names there, or are known by address."""
+        """Followers go by their names; who doesn't is known by the address."""
 
     def __repr__(self) -> str:
         return f"Watch({list(self._probers.values())})"
@@ -358,12 +367,12 @@ class Watch:
 
     def observations(self) -> tuple[Observation, ...]:
         """What is known of each server, in the order of the configuration."""
-        for prober in self._probers.values():
-            for follower, address, state in prober.answer.followers if prober.answer is not None else ():
-                name = follower if follower in self._backends else self._by_host.get(address, "")
-                self._sync[name] = state
+        states = {
+            follower if follower in self._backends else self._by_host.get(address, ""): state
+            for follower, address, state in followers_of(one.answer for one in self._probers.values())
+        }
         return tuple(
-            replace(prober.observation, sync_state=self._sync.get(name, ""))
+            replace(prober.observation, sync_state=states.get(name, ""))
             for name, prober in self._probers.items()
         )
 
