@@ -57,9 +57,9 @@ def play(**options) -> int:
 def test_a_play_ends_with_a_report_and_without_servers(servers, capsys) -> None:
     assert play() == exits.OK
     told = capsys.readouterr().out
-    assert told.startswith("starting PostgreSQL 18.0: a primary and a replica\n")
+    assert told.startswith("starting PostgreSQL 18.0: a primary and 2 synchronous replicas\n")
     assert "  0.00 s  played\nstopping the PostgreSQL servers" in told
-    assert "6 of 6 promises kept" in told
+    assert "12 of 12 promises kept" in told
     assert servers.destroyed == 1
 
 

@@ -130,3 +130,16 @@ def test_nobody_there_is_a_lost_session() -> None:
 
     with pytest.raises(SessionLost, match="08006"):
         asyncio.run(nobody())
+
+
+def test_rows_are_told_by_the_names_of_their_columns() -> None:
+    async def conversation():
+        session = Session(0.0)
+        session.connection_made(Transport())
+        shown = asyncio.ensure_future(session.show("SHOW BACKENDS"))
+        await asyncio.sleep(0)
+        head = messages.row_description([("name", 25), ("lag", 25)])
+        session.data_received(head + messages.data_row([b"pg1", None]) + READY)
+        return await shown
+
+    assert asyncio.run(conversation()) == [{"name": "pg1", "lag": None}]

@@ -19,7 +19,7 @@ def test_percentiles_of_a_hundred() -> None:
     assert percentile_s([], 0.5) == 0.0
 
 
-def test_transfers_are_counted_by_time_and_worker() -> None:
+def test_checkouts_are_counted_by_time_and_worker() -> None:
     tally = Tally(2)
     tally.done(0.1, 0, 0.001)
     tally.done(3 * BUCKET_S, 1, 0.002)
@@ -46,3 +46,12 @@ def test_who_was_not_let_in_yet_is_lost_to_no_worker() -> None:
     tally.lost(Loss(0.0, NOBODY, "08006", in_transaction=False, connected_s=0.0))
     assert len(tally.losses) == 1
     assert tally.buckets == []
+
+
+def test_a_pause_is_the_longest_time_without_a_checkout() -> None:
+    tally = Tally(1)
+    for at_s in (0.5, 1.0, 1.1, 3.0, 3.1):
+        tally.done(at_s, 0, 0.001)
+    assert tally.pause_s(1.0, 5.0) == pytest.approx(1.9)
+    assert tally.pause_s(0.7, 1.2) == pytest.approx(0.3)
+    assert tally.pause_s(3.5, 5.0) is None

@@ -2,25 +2,26 @@ from dataclasses import replace
 
 import pytest
 
-from seawall.cli.proxy_demo_bank import Audit
 from seawall.cli.proxy_demo_load import NOBODY, Load, Loss
-from seawall.cli.proxy_demo_report import Facts, report
+from seawall.cli.proxy_demo_report import Facts, Replacement, report
+from seawall.cli.proxy_demo_shop import Audit
 
 AUDIT = Audit(
     acknowledged=40,
     lost=0,
     doubled=0,
     uninvited=0,
+    misnumbered=0,
+    incomplete=0,
     unknown=1,
     unknown_done=1,
-    accounts=7,
-    tellers=7,
-    branches=7,
-    history=7,
-    expected=7,
-    replica_same=True,
+    orders=41,
+    sold=7,
+    taken=7,
+    replicas_same=True,
 )
-KILL_S, DRAIN_S = 3.0, 8.0
+KILL_S, LOSE_S, SWITCH_S, DRAIN_S = 2.0, 5.0, 7.0, 8.0
+REPLAYS = ({"way": "replay", "outcome": "done"}, {"way": "resolve", "outcome": "commit"})
 
 
 def a_load(*losses: Loss) -> Load:
@@ -28,6 +29,7 @@ def a_load(*losses: Loss) -> Load:
     load = Load("127.0.0.1", 1, clients=4, workers=2, seed=1, clock=lambda: 100.0)
     for book in load.books:
         book.asked = 10
+        book.orders = {number: (number, 1) for number in range(1, 11)}
     for step in range(32):
         load.tally.done(step * 0.25, step % 2, 0.002)
     load.tally.lost(Loss(KILL_S, 1, "08006", in_transaction=True, connected_s=0.1))
@@ -48,6 +50,9 @@ def facts(*losses: Loss, **changes) -> Facts:
         clients_hit=1,
         killed_at_s=KILL_S,
         ready_s=0.3,
+        failover=Replacement(old="pg1", killed_at_s=LOSE_S, replaced=True, rejoined_s=1.5),
+        switchover=Replacement(old="pg2", killed_at_s=SWITCH_S, replaced=True, rejoined_s=0.5),
+        replays=REPLAYS,
         drain_at_s=DRAIN_S,
         drain_s=0.1,
         drained=True,
@@ -67,15 +72,17 @@ def loss(at_s: float, worker: int, *, connected_s: float = 0.1, in_transaction: 
 def test_a_good_play_keeps_all_promises() -> None:
     judged = report("fast", facts())
     assert judged.kept
-    assert len(judged.promises) == 6
+    assert len(judged.promises) == 12
     figures = judged.figures
     assert (figures.transactions, figures.clients, figures.clients_hit) == (40, 4, 1)
     assert figures.per_s == 5.0
     assert (figures.ready_ms, figures.back_ms, figures.all_back_ms) == (300.0, 400.0, 500.0)
+    assert (figures.killed_primary, figures.failover_pause_ms, figures.rejoined_ms) == ("pg1", 250.0, 1500.0)
+    assert (figures.replayed, figures.replaced_primary, figures.switchover_pause_ms) == (1, "pg2", 250.0)
     assert (figures.p50_ms, figures.survivor_p99_ms, figures.unexpected) == (2.0, 2.0, {})
     table = judged.as_table()
     assert table["kept"] is True
-    assert table["audit"]["history"] == 7
+    assert table["audit"]["sold"] == 7
 
 
 @pytest.mark.parametrize(
@@ -124,26 +131,42 @@ def test_an_end_that_is_not_graceful(judged) -> None:
     assert broken(judged) == ["the end cuts no transaction"]
 
 
-@pytest.mark.parametrize("change", [{"lost": 1}, {"doubled": 1}, {"uninvited": 1}, {"acknowledged": 0}])
-def test_what_is_lost_or_doubled(change) -> None:
-    assert broken(facts(audit=replace(AUDIT, **change))) == ["nothing acknowledged is lost or doubled"]
+@pytest.mark.parametrize(
+    ("change", "promise"),
+    [
+        ({"lost": 1}, "acknowledged orders are there, once"),
+        ({"doubled": 1}, "acknowledged orders are there, once"),
+        ({"acknowledged": 0}, "acknowledged orders are there, once"),
+        ({"uninvited": 1}, "no refused order is there"),
+        ({"misnumbered": 1}, "orders are as clients were told"),
+        ({"incomplete": 1}, "orders are as clients were told"),
+        ({"taken": 8}, "the stock agrees, on replicas too"),
+        ({"replicas_same": False}, "the stock agrees, on replicas too"),
+    ],
+)
+def test_books_that_differ(change, promise) -> None:
+    assert broken(facts(audit=replace(AUDIT, **change))) == [promise]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("judged", "promises"),
     [
-        ({"accounts": 8}, "accounts 8, tellers 7"),
-        ({"tellers": 8}, "tellers 8"),
-        ({"branches": 8}, "branches 8"),
-        ({"history": 8}, "history 8"),
-        ({"expected": 8}, "clients 8"),
-        ({"replica_same": False}, "the replica differs"),
+        (facts(loss(LOSE_S + 0.1, 0)), ["its death fails no checkout"]),
+        (facts(replays=()), ["its death fails no checkout"]),
+        (facts(loss(SWITCH_S + 0.1, 0)), ["a switchover fails no checkout"]),
+        (
+            facts(failover=Replacement(old="pg1", killed_at_s=LOSE_S)),
+            [
+                "a dead primary is replaced within 10 s",
+                "its death fails no checkout",
+                "the dead primary is back as a replica",
+            ],
+        ),
+        (facts(switchover=Replacement()), ["a switchover fails no checkout"]),
     ],
 )
-def test_balances_that_differ(change, told) -> None:
-    judged = facts(audit=replace(AUDIT, **change))
-    assert broken(judged) == ["all balances agree, on the replica too"]
-    assert told in report("fast", judged).promises[-1].measured
+def test_primaries_that_are_missed(judged, promises) -> None:
+    assert broken(judged) == promises
 
 
 def test_a_play_that_was_never_played_keeps_nothing() -> None:

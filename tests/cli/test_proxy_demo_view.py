@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from seawall.cli import proxy_demo_console
 from seawall.cli import proxy_demo_view as view
 from seawall.cli.proxy_demo_report import report
 from seawall.cli.proxy_demo_stage import FAST, FULL, Look, Moment, Stage
@@ -59,24 +60,42 @@ def test_before_the_play_there_is_a_picture_too(width, height) -> None:
 
 def test_the_workers_use_of_the_pool_is_an_average_of_their_own_counters() -> None:
     lines = drawn(staged(), 80, 24)
-    assert lines[5].split()[:7] == ["0", "up", "16", "2.5", "of", "4", "1.5"]
-    assert lines[7].split()[:6] == ["all", "32", "5.0", "of", "8", "3.0"]
+    assert lines[7].split()[:7] == ["0", "up", "16", "2.5", "of", "4", "1.5"]
+    assert lines[9].split()[:6] == ["all", "32", "5.0", "of", "8", "3.0"]
 
 
 def test_a_killed_worker_is_told_by_a_word_and_no_figure_of_its_own() -> None:
     stage = staged()
     stage.killed, stage.down = 1, True
     lines = drawn(stage, 80, 24)
-    assert lines[6].split()[:-1] == ["1", "KILLED", "0", "-", "0.0", "0", "-", "-", "-"]
-    assert lines[7].split()[:2] == ["all", "16"]
+    assert lines[8].split()[:-1] == ["1", "KILLED", "0", "-", "0.0", "0", "-", "-", "-"]
+    assert lines[9].split()[:2] == ["all", "16"]
+
+
+def test_servers_and_the_last_change_of_the_primary_are_told() -> None:
+    stage = staged()
+    assert drawn(stage, 80, 24)[3:5] == ["servers", "failover  none yet"]
+    stage.console = proxy_demo_console.Console("127.0.0.1", 1)
+    stage.console.servers = [
+        {"name": "pg1", "role": "replica", "state": "down", "timeline": None},
+        {"name": "pg2", "role": "primary", "state": "reachable", "timeline": "2"},
+        {"name": "pg3", "role": "replica", "state": "reachable", "timeline": "2"},
+    ]
+    failover = {"kind": "unplanned", "old_primary": "pg1", "new_primary": "pg2", "outcome": "done"}
+    stage.console.failovers = [{**failover, "took_ms": "578"}]
+    stage.console.replays = [{"way": "replay", "outcome": "done"}]
+    assert drawn(stage, 100, 30)[3:5] == [
+        "servers   pg1 DOWN   pg2 primary, timeline 2   pg3 replica",
+        "failover  unplanned: pg1 to pg2, done after 0.58 s; replays: 1 replay: done",
+    ]
 
 
 def test_a_new_process_is_measured_from_its_own_beginning() -> None:
     stage = staged()
     stage.looks.append(look(6.0, pid=99, busy_us=7))
-    assert drawn(stage, 80, 24)[5].split()[2:6] == ["16", "0.0", "of", "4"]
+    assert drawn(stage, 80, 24)[7].split()[2:6] == ["16", "0.0", "of", "4"]
     stage.looks.append(look(7.0, pid=99, busy_us=2_000_007))
-    assert drawn(stage, 80, 24)[5].split()[2:6] == ["16", "2.0", "of", "4"]
+    assert drawn(stage, 80, 24)[7].split()[2:6] == ["16", "2.0", "of", "4"]
 
 
 def test_counts_that_a_new_process_has_not_overwritten_yet_are_not_its_own() -> None:
@@ -84,16 +103,16 @@ def test_counts_that_a_new_process_has_not_overwritten_yet_are_not_its_own() -> 
     stage.looks.append(look(6.0, pid=99, busy_us=2_500_000, waited_us=1_500_000))
     stage.looks.append(look(6.1, pid=99, busy_us=0))
     stage.looks.append(look(7.1, pid=99, busy_us=1_000_000, waited_us=500_000))
-    assert drawn(stage, 80, 24)[5].split()[2:7] == ["16", "1.0", "of", "4", "0.5"]
+    assert drawn(stage, 80, 24)[7].split()[2:7] == ["16", "1.0", "of", "4", "0.5"]
 
 
 def test_who_is_sent_home_is_no_error() -> None:
     stage = staged(losses=[loss(8.5, 0), loss(2.0, 0)])
-    assert drawn(stage, 80, 24)[5].split()[-1] == "3"
+    assert drawn(stage, 80, 24)[7].split()[-1] == "3"
     stage.draining, stage.drain_at_s = True, 8.0
     lines = drawn(stage, 80, 24)
-    assert lines[5].split()[-1] == "1"
-    assert "draining" in lines[5]
+    assert lines[7].split()[-1] == "1"
+    assert "draining" in lines[7]
 
 
 def test_a_log_tells_each_moment_once_and_the_rates_now_and_then() -> None:
@@ -135,14 +154,14 @@ def printed(judged) -> str:
 def test_the_report_fits_a_small_terminal() -> None:
     text = printed(report("fast", facts()))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
-    assert len(text.splitlines()) == 19
-    assert "6 of 6 promises kept" in text
+    assert len(text.splitlines()) == 29
+    assert "12 of 12 promises kept" in text
     assert "BROKEN" not in text
 
 
 def test_a_broken_promise_is_told_with_what_happened() -> None:
     text = printed(report("fast", facts(loss(1.0, 0), audit=None, ready_s=None)))
-    assert "3 of 5 promises kept" in text
+    assert "7 of 9 promises kept" in text
     assert "BROKEN" in text
     assert "1 with 08006 else" in text
     assert "never" in text

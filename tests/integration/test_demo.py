@@ -83,10 +83,17 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
         assert table["figures"]["clients_hit"] > 0
         assert table["audit"]["acknowledged"] == table["figures"]["transactions"] > 100
         assert "killed (SIGKILL)" in err
+        figures = table["figures"]
+        assert figures["replayed"] > 0
+        assert figures["failover_errors"] == figures["switchover_errors"] == 0
+        assert table["audit"]["orders"] >= table["audit"]["acknowledged"]
         assert left_by(process, tmp_path, "") == []
 
 
-@pytest.mark.parametrize("moment", ["starting PostgreSQL", "starting the proxy", "tx/s", "SIGKILL", "drains"])
+@pytest.mark.parametrize(
+    "moment",
+    ["starting PostgreSQL", "starting the proxy", "tx/s", "SIGKILL", "the primary", "SWITCHOVER", "drains"],
+)
 def test_ctrl_c_leaves_nothing_behind_whenever_it_comes(tmp_path: Path, moment: str) -> None:
     with demo(tmp_path) as process:
         until(process, moment)

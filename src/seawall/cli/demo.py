@@ -24,15 +24,16 @@ command = typer.Typer(add_completion=False)
 
 
 @command.command(
-    help="Watch the proxy under load, in front of real PostgreSQL servers, while one of its workers is "
-    "killed; with --library, a guard that deals with a failing service. Exits with 1 if a promise was broken."
+    help="Watch the proxy under load, in front of real PostgreSQL servers, while one of its workers and "
+    "the primary are killed; with --library, a guard that deals with a failing service. Exits with 1 if a "
+    "promise was broken."
 )
 def run(
     library: Annotated[
         bool,
         typer.Option("--library", help="One guard, and a service that hangs, crawls, fails and comes back."),
     ] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="A shorter play: over in less than 20 s.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="A shorter play: over in less than 40 s.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on stdout; the log goes to stderr.")
     ] = False,

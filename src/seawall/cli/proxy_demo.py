@@ -1,8 +1,8 @@
-"""``seawall demo``: servers, the proxy in front of them, load, and a worker that is killed.
+"""``seawall demo``: servers, the proxy in front of them, load; a worker and the primary that are killed.
 
 It only puts the parts together: ``proxy_demo_stage`` (makes it happen), ``proxy_demo_load``,
-``proxy_demo_bank`` and ``proxy_demo_client`` (the clients), ``proxy_demo_report`` (the judgement),
-``proxy_demo_view`` (what is seen).
+``proxy_demo_shop`` and ``proxy_demo_client`` (the clients), ``proxy_demo_console`` (what the proxy says of
+its servers), ``proxy_demo_report`` (the judgement), ``proxy_demo_view`` (what is seen).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from seawall.embedded.cluster import Cluster
 from seawall.embedded.engines import find_engine
 
 __all__ = ["Interrupt", "play"]
+
+REPLICAS = 2
 
 
 class Host(Audience, AbstractContextManager[object], Protocol):
@@ -104,8 +106,8 @@ def _played(host: Host, interrupt: Interrupt, *, fast: bool, seed: int) -> Stage
     engine = find_engine()
     cluster: Cluster | None = None
     try:
-        with host.waiting(f"starting PostgreSQL {engine.release}: a primary and a replica"):
-            cluster = Cluster.create(replicas=1, engine=engine)
+        with host.waiting(f"starting PostgreSQL {engine.release}: a primary and 2 synchronous replicas"):
+            cluster = Cluster.create(replicas=REPLICAS, synchronous=True, engine=engine)
         stage = Stage(FAST if fast else FULL, cluster, seed=seed)
         with host:
             asyncio.run(_performed(stage, host, interrupt))

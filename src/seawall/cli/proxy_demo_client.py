@@ -15,10 +15,15 @@ from seawall.proxy.worker import INDEX_BITS
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.sqlstate import PROTOCOL_VIOLATION
 
-__all__ = ["Session", "SessionLost", "connect"]
+__all__ = ["Row", "Session", "SessionLost", "connect"]
 
 ANSWER_BYTES_MAX: Final = 65_536
 """Longest message of an answer; the demo's rows have a few bytes."""
+
+ROWS_MAX: Final = 1_000
+"""Of one answer; the demo's have one, the console's a few."""
+
+Row = list[str | None]
 
 CONNECTION_LOST: Final = "08006"
 
@@ -60,6 +65,8 @@ class Session(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._said: tuple[str, str] | None = None
         self._lost: SessionLost | None = None
+        self._columns: list[str] = []
+        self._rows: list[Row] = []
 
     def __repr__(self) -> str:
         return f"Session(worker {self.worker}, {'lost' if self._lost else 'open'})"
@@ -69,8 +76,11 @@ class Session(asyncio.Protocol):
         """Whether it can be used as far as is known."""
         return self._lost is None
 
-    async def ask(self, request: bytes) -> None:
+    async def ask(self, request: bytes) -> list[Row]:
         """Send messages that are answered by one ReadyForQuery, and wait for it.
+
+        Returns:
+            All rows of the answer.
 
         Raises:
             SessionLost: There is no connection any more.
@@ -79,11 +89,24 @@ class Session(asyncio.Protocol):
         if self._lost is not None or self._transport is None:
             raise self._lost or SessionLost(CONNECTION_LOST, "not connected")
         self._waiter = asyncio.get_running_loop().create_future()
+        self._rows = []
         self._transport.write(request)
         try:
             await self._waiter
         finally:
             self._waiter = None
+        return self._rows
+
+    async def show(self, sql: str) -> list[dict[str, str | None]]:
+        """Ask a single query; its rows by the names of the columns.
+
+        Raises:
+            SessionLost: There is no connection any more.
+            StatementFailed: The server says no; the session goes on.
+        """
+        self._columns = []
+        rows = await self.ask(messages.query(sql))
+        return [dict(zip(self._columns, row, strict=True)) for row in rows]
 
     def close(self) -> None:
         """Say goodbye; harmless the second time."""
@@ -123,6 +146,12 @@ class Session(asyncio.Protocol):
                     self._waiter.set_result(None)
                 else:
                     self._waiter.set_exception(StatementFailed(*said))
+        elif kind == framing.DATA_ROW:
+            if len(self._rows) < ROWS_MAX:
+                values = messages.parse_data_row(body)
+                self._rows.append([None if one is None else messages.decode(one) for one in values])
+        elif kind == framing.ROW_DESCRIPTION:
+            self._columns = [column.name for column in messages.parse_row_description(body)]
         elif kind == framing.ERROR:
             fields = messages.parse_fields(body)
             self._said = self._said or (fields["C"], fields["M"])

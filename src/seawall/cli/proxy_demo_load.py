@@ -1,6 +1,6 @@
-"""The demo's load: clients that make transfers through the proxy, connect again when they are cut, and count.
+"""The demo's load: clients that check out through the proxy, connect again when they are cut, and count.
 
-Each client is a coroutine with one connection; between two transfers it thinks for a moment. The stage
+Each client is a coroutine with one connection; between two checkouts it thinks for a moment. The stage
 starts and stops them and reads the tally.
 """
 
@@ -11,14 +11,15 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
-from seawall.cli import proxy_demo_bank as bank
+from seawall.cli import proxy_demo_shop as shop
 from seawall.cli.proxy_demo_client import Session, SessionLost, connect
 from seawall.embedded.configuration import SUPERUSER
 from seawall.embedded.errors import StatementFailed
 
-__all__ = ["BUCKET_S", "NOBODY", "Bucket", "Load", "Loss", "Tally", "percentile_s"]
+__all__ = ["BUCKET_S", "NOBODY", "Bucket", "Load", "Loss", "Step", "Tally", "percentile_s"]
 
 BUCKET_S: Final = 0.25
 SAMPLES_MAX: Final = 4_000
@@ -26,8 +27,13 @@ SAMPLES_MAX: Final = 4_000
 NOBODY: Final = -1
 """Stands for the worker of a client that has not been let in yet."""
 LOSSES_MAX: Final = 10_000
+ENDINGS_MAX: Final = 50_000
+"""Moments kept at which a checkout had ended."""
+PAYMENT_LOW_S: Final = 0.05
+PAYMENT_HIGH_S: Final = 0.1
+"""Paying takes so long, and happens inside of the transaction."""
 ANSWER_S: Final = 10.0
-"""A transfer or a login that takes longer is a loss."""
+"""A checkout or a login that takes longer is a loss."""
 RECONNECT_S: Final = 0.02
 THINK_S: Final = 0.02
 """How long a client thinks on average: it leaves a small machine the time to start a worker meanwhile."""
@@ -35,14 +41,14 @@ THINK_S: Final = 0.02
 
 @dataclass(slots=True)
 class Bucket:
-    """A quarter of a second: latencies of the transfers that ended in it, and losses, by worker."""
+    """A quarter of a second: latencies of the checkouts that ended in it, and losses, by worker."""
 
     latencies_s: list[list[float]]
     losses: list[int]
     _p95_s: float | None = None
 
     def done(self, worker: int | None = None) -> int:
-        """Transfers, of one worker or of all."""
+        """Checkouts, of one worker or of all."""
         chosen = self.latencies_s if worker is None else [self.latencies_s[worker]]
         return sum(map(len, chosen))
 
@@ -51,6 +57,21 @@ class Bucket:
         if self._p95_s is None:
             self._p95_s = percentile_s([one for worker in self.latencies_s for one in worker], 0.95)
         return self._p95_s
+
+
+@dataclass(slots=True)
+class Step:
+    """How far one checkout is.
+
+    Attributes:
+        begun: The cart was read.
+        told: Number and total of the order.
+        committing: COMMIT was sent.
+    """
+
+    begun: bool = False
+    told: tuple[int, int] = (0, 0)
+    committing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +104,8 @@ class Tally:
     workers: int
     buckets: list[Bucket] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    endings_s: list[float] = field(default_factory=list)
+    """When checkouts had ended, in order."""
 
     def bucket(self, at_s: float) -> Bucket:
         """The bucket of a moment; those before it exist afterwards, too."""
@@ -96,10 +119,19 @@ class Tally:
         return self.buckets[max(0, int(from_s / BUCKET_S)) : int(to_s / BUCKET_S) + 1]
 
     def done(self, at_s: float, worker: int, latency_s: float) -> None:
-        """One more transfer."""
+        """One more checkout."""
+        if len(self.endings_s) < ENDINGS_MAX:
+            self.endings_s.append(at_s)
         samples = self.bucket(at_s).latencies_s[worker]
         if len(samples) < SAMPLES_MAX:
             samples.append(latency_s)
+
+    def pause_s(self, from_s: float, to_s: float) -> float | None:
+        """The longest time in which no checkout ended; ``None`` if none did behind it."""
+        inside = [one for one in self.endings_s if from_s <= one <= to_s]
+        if not inside:
+            return None
+        return max(after - before for before, after in pairwise([from_s, *inside]))
 
     def lost(self, loss: Loss) -> None:
         """One more loss."""
@@ -121,7 +153,7 @@ class Load:
         clock: Monotonic seconds.
 
     Attributes:
-        books: What each client knows of its transfers.
+        books: What each client knows of its checkouts.
         tally: What was counted.
         ending: Whoever is cut from now on doesn't connect again.
     """
@@ -143,14 +175,14 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
         self._sessions: dict[int, Session] = {}
         self._watched: tuple[int, float] | None = None
-        self.books = [bank.Book(number) for number in range(clients)]
+        self.books = [shop.Book(number) for number in range(clients)]
         self.tally = Tally(workers)
         self.ending = False
         self.began_at = clock()
         self.back_s: float | None = None
-        """From ``watch`` until a new connection to the watched worker had made a transfer, in seconds."""
+        """From ``watch`` until a new connection to the watched worker had checked out, in seconds."""
         self.first_done_s: list[float | None] = [None] * clients
-        """When each client's first transfer since ``watch`` had ended, since the start of the load."""
+        """When each client's first checkout since ``watch`` had ended, since the start of the load."""
 
     def __repr__(self) -> str:
         return f"Load({len(self.books)} clients, {len(self._sessions)} connected)"
@@ -169,7 +201,7 @@ class Load:
         return sum(1 for one in self._sessions.values() if one.worker == worker and one.open)
 
     def watch(self, worker: int) -> None:
-        """From now on, wait for the first transfer over a new connection to this worker."""
+        """From now on, wait for the first checkout over a new connection to this worker."""
         self._watched = worker, self._clock()
         self.back_s = None
         self.first_done_s = [None] * len(self.books)
@@ -192,13 +224,13 @@ class Load:
 
     # --- one client ---------------------------------------------------------------------------------------
 
-    async def _client(self, book: bank.Book) -> None:
+    async def _client(self, book: shop.Book) -> None:
         while not (self.ending or book.full):
             began_at = self._clock()
             try:
                 async with asyncio.timeout(ANSWER_S):
                     session = await connect(
-                        self._host, self._port, user=SUPERUSER, database=bank.DATABASE, now=began_at
+                        self._host, self._port, user=SUPERUSER, database=shop.DATABASE, now=began_at
                     )
             except (SessionLost, StatementFailed, TimeoutError) as error:
                 if not self.ending:
@@ -212,69 +244,72 @@ class Load:
                 del self._sessions[book.client]
                 session.close()
 
-    async def _serve(self, session: Session, book: bank.Book) -> None:
+    async def _serve(self, session: Session, book: shop.Book) -> None:
         """Use one connection for as long as it lasts."""
         try:
             async with asyncio.timeout(ANSWER_S):
-                await session.ask(bank.PREPARE)
+                await session.ask(shop.PREPARE)
         except (SessionLost, StatementFailed, TimeoutError) as error:
             self._lost(session, error, session.connected_at, in_transaction=False)
             return
         while not book.full:
             await asyncio.sleep(self._dice.expovariate(1.0 / THINK_S))
-            if not await self._transfer(session, book):
+            if not await self._checkout(session, book):
                 return
 
-    async def _transfer(self, session: Session, book: bank.Book) -> bool:
-        """One transfer; false when the connection is over."""
-        dice = self._dice
-        account, delta = dice.randint(1, bank.ACCOUNTS), dice.randint(-bank.DELTA_MAX, bank.DELTA_MAX)
-        teller = dice.randint(1, bank.TELLERS)
-        branch = (teller - 1) // (bank.TELLERS // bank.BRANCHES) + 1
+    async def _checkout(self, session: Session, book: shop.Book) -> bool:
+        """One checkout; false when the connection is over."""
         book.asked += 1
-        number, began_at, begun = book.asked, self._clock(), False
+        number, began_at, step = book.asked, self._clock(), Step()
         try:
             async with asyncio.timeout(ANSWER_S):
-                await session.ask(bank.begin(account, delta))
-                begun = True
-                await session.ask(
-                    bank.finish(
-                        client=book.client,
-                        number=number,
-                        account=account,
-                        teller=teller,
-                        branch=branch,
-                        delta=delta,
-                    )
-                )
+                await self._buy(session, book.client, number, step)
         except StatementFailed as error:
-            # The server says that nothing was committed: an error skips the rest of the pipeline.
-            book.void.add(number)
-            self._lost(session, error, session.connected_at, in_transaction=begun)
+            # The server says that nothing was committed, or that nobody knows.
+            if error.sqlstate == shop.UNKNOWN_CODE:
+                book.unknown[number] = step.told
+            else:
+                book.refused.add(number)
+            self._lost(session, error, session.connected_at, in_transaction=step.begun)
             return await self._rolled_back(session)
         except (SessionLost, TimeoutError) as error:
-            if begun:
-                book.unknown[number] = delta
-            else:
-                book.void.add(number)
-            self._lost(session, error, session.connected_at, in_transaction=begun)
+            self._left(book, number, step)
+            self._lost(session, error, session.connected_at, in_transaction=step.begun)
             return False
         except asyncio.CancelledError:
-            book.unknown[number] = delta
+            self._left(book, number, step)
             raise
-        book.total += delta
+        book.orders[number] = step.told
         self._done(session, book, began_at)
         return True
+
+    async def _buy(self, session: Session, client: int, number: int, step: Step) -> None:
+        """The transaction, with the payment in the middle of it."""
+        ((total, _),) = await session.ask(shop.begin(client, number))
+        step.begun = True
+        await asyncio.sleep(self._dice.uniform(PAYMENT_LOW_S, PAYMENT_HIGH_S))
+        ((order_id,),) = await session.ask(shop.order(client, number, int(total or 0)))
+        step.told = int(order_id or 0), int(total or 0)
+        await session.ask(shop.deliver(client, number, step.told[0]))
+        step.committing = True
+        await session.ask(shop.commit())
+
+    def _left(self, book: shop.Book, number: int, step: Step) -> None:
+        """A checkout whose connection is over: refused for sure unless COMMIT was sent."""
+        if step.committing:
+            book.unknown[number] = step.told
+        else:
+            book.refused.add(number)
 
     async def _rolled_back(self, session: Session) -> bool:
         try:
             async with asyncio.timeout(ANSWER_S):
-                await session.ask(bank.ROLLBACK)
+                await session.ask(shop.ROLLBACK)
         except (SessionLost, StatementFailed, TimeoutError):
             return False
         return True
 
-    def _done(self, session: Session, book: bank.Book, began_at: float) -> None:
+    def _done(self, session: Session, book: shop.Book, began_at: float) -> None:
         now = self._clock()
         self.tally.done(now - self.began_at, session.worker, now - began_at)
         if self._watched is not None:

@@ -7,19 +7,59 @@ broken.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from seawall.cli.demo_report import Promise
-from seawall.cli.proxy_demo_bank import Audit
 from seawall.cli.proxy_demo_load import NOBODY, Load, Loss, percentile_s
+from seawall.cli.proxy_demo_shop import Audit
 
-__all__ = ["Facts", "Figures", "Report", "report"]
+__all__ = ["Facts", "Figures", "Replacement", "Report", "report"]
 
 BACK_MAX_S: Final = 2.0
 """From the SIGKILL to the first transfer through the new worker; on an idle machine it is half a second."""
-SHUTDOWN: Final = "57P01"
+PAUSE_MAX_S: Final = 10.0
+"""From the primary's SIGKILL to the next checkout; on an idle machine it is a second."""
+REPLAYED: Final = frozenset({"replay", "replayed"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Replacement:
+    """What became of a primary that was killed or replaced.
+
+    Attributes:
+        old: Its name.
+        killed_at_s: When that began, since the start of the load; ``None`` if it never did.
+        replaced: Another server took over.
+        rejoined_s: From there until the old one followed as a replica.
+    """
+
+    old: str = ""
+    killed_at_s: float | None = None
+    replaced: bool = False
+    rejoined_s: float | None = None
+
+
+@dataclass(slots=True)
+class Sorted:
+    """Losses by what they are due to.
+
+    Attributes:
+        hit: The killed worker.
+        drained: The end.
+        failover: The primary's death, or what came behind it.
+        switchover: The switchover, or what came behind it.
+        survivors: Nothing that other workers' clients should notice.
+        others: Nothing at all.
+    """
+
+    hit: list[Loss] = field(default_factory=list)
+    drained: list[Loss] = field(default_factory=list)
+    failover: list[Loss] = field(default_factory=list)
+    switchover: list[Loss] = field(default_factory=list)
+    survivors: list[Loss] = field(default_factory=list)
+    others: list[Loss] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +73,9 @@ class Facts:
         clients_hit: How many clients it had.
         killed_at_s: When, since the start of the load.
         ready_s: From there until the new process was ready.
+        failover: What became of the primary that was killed.
+        switchover: What became of the one that was replaced on purpose.
+        replays: What the proxy says of clients that had lost their server.
         drain_at_s: When the end began.
         drain_s: How long it took.
         drained: Whether every client had ended by itself.
@@ -45,6 +88,9 @@ class Facts:
     clients_hit: int = 0
     killed_at_s: float | None = None
     ready_s: float | None = None
+    failover: Replacement = field(default_factory=Replacement)
+    switchover: Replacement = field(default_factory=Replacement)
+    replays: tuple[Mapping[str, str | None], ...] = ()
     drain_at_s: float | None = None
     drain_s: float | None = None
     drained: bool = False
@@ -57,7 +103,7 @@ class Figures:
 
     Attributes:
         clients: How many there were.
-        transactions: Acknowledged to a client.
+        transactions: Checkouts that were acknowledged to a client.
         per_s: Of them, per second of load.
         p50_ms: Half of them took no longer.
         p95_ms: 95 of a hundred took no longer.
@@ -65,15 +111,23 @@ class Figures:
         longest_ms: The longest.
         killed_worker: Which worker was killed.
         clients_hit: Clients that lost their connection by that.
-        unknown: Transactions whose COMMIT was under way then.
+        unknown: Transactions whose COMMIT was under way when the client lost its connection.
         unknown_done: Those of them that the servers had committed.
         ready_ms: From the kill until the new process was ready.
         back_ms: From the kill to the first transaction through the new worker.
         all_back_ms: From the kill until every client had made a transaction again.
         survivor_errors: Errors of clients of the other workers.
         survivor_p99_ms: P99 of their transactions while the killed worker was away.
-        other_errors: Errors besides those of the kill and of the end.
-        unexpected: How often which SQLSTATE was among the survivors' and the other errors.
+        other_errors: Errors besides those that are told apart.
+        killed_primary: Which server was killed.
+        failover_pause_ms: The longest time without a checkout after that.
+        failover_errors: Errors of clients from there to the switchover.
+        replayed: Transactions that were said again to the new primary, as the proxy tells.
+        rejoined_ms: From the kill until it followed as a replica.
+        replaced_primary: Which server was replaced on purpose.
+        switchover_pause_ms: The longest time without a checkout after that.
+        switchover_errors: Errors of clients from there to the end.
+        unexpected: How often which SQLSTATE was among all of them.
         drain_ms: From the order to end until the last client was gone.
         cut: Transactions that the end cut.
     """
@@ -95,6 +149,14 @@ class Figures:
     survivor_errors: int
     survivor_p99_ms: float
     other_errors: int
+    killed_primary: str
+    failover_pause_ms: float | None
+    failover_errors: int
+    replayed: int
+    rejoined_ms: float | None
+    replaced_primary: str
+    switchover_pause_ms: float | None
+    switchover_errors: int
     unexpected: dict[str, int]
     drain_ms: float | None
     cut: int
@@ -135,7 +197,7 @@ def _figures(facts: Facts) -> Figures:
     load = facts.load
     buckets = [] if load is None else load.tally.buckets
     samples = [one for bucket in buckets for worker in bucket.latencies_s for one in worker]
-    hit, drained, survivors, others = _sorted(facts)
+    due = _sorted(facts)
     audit, back_s = facts.audit, None if load is None else load.back_s
     transactions = 0 if load is None else sum(book.acknowledged for book in load.books)
     lasted_s = facts.drain_at_s or (0.0 if load is None else load.elapsed_s())
@@ -148,39 +210,62 @@ def _figures(facts: Facts) -> Figures:
         p99_ms=_ms(percentile_s(samples, 0.99)),
         longest_ms=_ms(max(samples, default=0.0)),
         killed_worker=facts.killed,
-        clients_hit=len(hit),
+        clients_hit=len(due.hit),
         unknown=0 if audit is None else audit.unknown,
         unknown_done=0 if audit is None else audit.unknown_done,
         ready_ms=None if facts.ready_s is None else _ms(facts.ready_s),
         back_ms=None if back_s is None else _ms(back_s),
         all_back_ms=_all_back_ms(facts),
-        survivor_errors=len(survivors),
+        survivor_errors=len(due.survivors),
         survivor_p99_ms=_ms(percentile_s(_meanwhile(facts), 0.99)),
-        other_errors=len(others),
-        unexpected=dict(Counter(loss.sqlstate for loss in [*survivors, *others])),
+        other_errors=len(due.others),
+        killed_primary=facts.failover.old,
+        failover_pause_ms=_pause_ms(facts, facts.failover, facts.switchover.killed_at_s or facts.drain_at_s),
+        failover_errors=len(due.failover),
+        replayed=sum(1 for one in facts.replays if one.get("way") in REPLAYED),
+        rejoined_ms=None if facts.failover.rejoined_s is None else _ms(facts.failover.rejoined_s),
+        replaced_primary=facts.switchover.old,
+        switchover_pause_ms=_pause_ms(facts, facts.switchover, facts.drain_at_s),
+        switchover_errors=len(due.switchover),
+        unexpected=dict(
+            Counter(loss.sqlstate for loss in (*due.survivors, *due.others, *due.failover, *due.switchover))
+        ),
         drain_ms=None if facts.drain_s is None else _ms(facts.drain_s),
-        cut=sum(1 for loss in drained if loss.in_transaction),
+        cut=sum(1 for loss in due.drained if loss.in_transaction),
     )
 
 
-def _sorted(facts: Facts) -> tuple[list[Loss], list[Loss], list[Loss], list[Loss]]:
-    """Losses of the kill, of the end, of clients of other workers meanwhile, and all others."""
-    hit: list[Loss] = []
-    drained: list[Loss] = []
-    survivors: list[Loss] = []
-    others: list[Loss] = []
+def _sorted(facts: Facts) -> Sorted:
+    """Losses by what they are due to."""
+    found = Sorted()
     for loss in [] if facts.load is None else facts.load.tally.losses:
         if facts.drain_at_s is not None and loss.at_s >= facts.drain_at_s:
-            drained.append(loss)
+            found.drained.append(loss)
+        elif _behind(facts.switchover, loss):
+            found.switchover.append(loss)
+        elif _behind(facts.failover, loss):
+            found.failover.append(loss)
         elif facts.killed_at_s is None or loss.at_s < facts.killed_at_s:
-            others.append(loss)
+            found.others.append(loss)
         elif loss.worker == facts.killed and loss.connected_s <= facts.killed_at_s:
-            hit.append(loss)
+            found.hit.append(loss)
         elif loss.worker in {facts.killed, NOBODY}:
-            others.append(loss)
+            found.others.append(loss)
         else:
-            survivors.append(loss)
-    return hit, drained, survivors, others
+            found.survivors.append(loss)
+    return found
+
+
+def _behind(replacement: Replacement, loss: Loss) -> bool:
+    return replacement.killed_at_s is not None and loss.at_s >= replacement.killed_at_s
+
+
+def _pause_ms(facts: Facts, replacement: Replacement, until_s: float | None) -> float | None:
+    """The longest time without a checkout since a primary was lost or given up."""
+    if facts.load is None or replacement.killed_at_s is None:
+        return None
+    pause_s = facts.load.tally.pause_s(replacement.killed_at_s, until_s or facts.load.elapsed_s())
+    return None if pause_s is None else _ms(pause_s)
 
 
 def _meanwhile(facts: Facts) -> Iterator[float]:
@@ -222,6 +307,7 @@ def _promises(figures: Figures, facts: Facts) -> Iterator[Promise]:
         "not all did" if everybody is None else f"the last after {everybody / 1000.0:.2f} s",
         everybody is not None,
     )
+    yield from _of_servers(figures, facts)
     yield Promise(
         "the end cuts no transaction",
         f"{figures.cut} cut"
@@ -229,28 +315,66 @@ def _promises(figures: Figures, facts: Facts) -> Iterator[Promise]:
         else f"{figures.cut} cut in {figures.drain_ms:.0f} ms",
         facts.drained and not figures.cut,
     )
-    audit = facts.audit
-    if audit is None:
-        yield Promise("nothing acknowledged is lost or doubled", "not audited", kept=False)
-        return
+    yield from _of_books(facts.audit)
+
+
+def _of_servers(figures: Figures, facts: Facts) -> Iterator[Promise]:
+    """What was promised about primaries that go."""
+    pause, switched, rejoined = figures.failover_pause_ms, figures.switchover_pause_ms, figures.rejoined_ms
     yield Promise(
-        "nothing acknowledged is lost or doubled",
-        f"{audit.lost} lost, {audit.doubled + audit.uninvited} doubled",
-        audit.acknowledged > 0 and not (audit.lost or audit.doubled or audit.uninvited),
+        f"a dead primary is replaced within {PAUSE_MAX_S:.0f} s",
+        "nobody took over" if pause is None else f"no checkout for {pause / 1000.0:.2f} s",
+        facts.failover.replaced and pause is not None and pause <= PAUSE_MAX_S * 1000.0,
     )
     yield Promise(
-        "all balances agree, on the replica too",
+        "its death fails no checkout",
+        f"{_count(figures.failover_errors, 'error')}, {figures.replayed} said again",
+        facts.failover.replaced and figures.replayed > 0 and not figures.failover_errors,
+    )
+    yield Promise(
+        "the dead primary is back as a replica",
+        "it did not" if rejoined is None else f"after {rejoined / 1000.0:.1f} s",
+        rejoined is not None,
+    )
+    yield Promise(
+        "a switchover fails no checkout",
+        _count(figures.switchover_errors, "error")
+        + (", nobody took over" if switched is None else f", a pause of {switched / 1000.0:.2f} s"),
+        facts.switchover.replaced and switched is not None and not figures.switchover_errors,
+    )
+
+
+def _of_books(audit: Audit | None) -> Iterator[Promise]:
+    """What was promised about what the servers have."""
+    if audit is None:
+        yield Promise("acknowledged orders are there, once", "not audited", kept=False)
+        return
+    yield Promise(
+        "acknowledged orders are there, once",
+        f"{audit.lost} lost, {audit.doubled} doubled of {audit.acknowledged:,}",
+        audit.acknowledged > 0 and not (audit.lost or audit.doubled),
+    )
+    yield Promise(
+        "no refused order is there",
+        f"{audit.uninvited} found",
+        not audit.uninvited,
+    )
+    yield Promise(
+        "orders are as clients were told",
+        f"{_count(audit.misnumbered, 'other number')}, {audit.incomplete} incomplete",
+        not (audit.misnumbered or audit.incomplete),
+    )
+    yield Promise(
+        "the stock agrees, on replicas too",
         _sums(audit),
-        audit.balanced and audit.replica_same,
+        audit.balanced and audit.replicas_same,
     )
 
 
 def _sums(audit: Audit) -> str:
     if not audit.balanced:
-        sums = audit.accounts, audit.tellers, audit.branches, audit.history, audit.expected
-        names = ("accounts", "tellers", "branches", "history", "clients")
-        return ", ".join(f"{name} {value:,}" for name, value in zip(names, sums, strict=True))
-    return f"{audit.accounts:,} everywhere" if audit.replica_same else "the replica differs"
+        return f"{audit.sold:,} sold, {audit.taken:,} left the stock"
+    return f"{audit.sold:,} everywhere" if audit.replicas_same else "a replica differs"
 
 
 def _count(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""The proxy demo's play: load, one worker killed in the middle, a graceful end, and the audit.
+"""The proxy demo's play: load; a worker and the primary are killed; a switchover, a graceful end, the audit.
 
 It runs in real time against a real cluster, which its caller started, and a proxy of its own. It draws
 nothing: an :class:`Audience` is shown the stage several times a second.
@@ -15,26 +15,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from seawall.app.build import in_front_of
-from seawall.cli import proxy_demo_bank as bank
+from seawall.app.build import in_front_of, promoting
+from seawall.app.embedded_hooks import EmbeddedHooks
 from seawall.cli import proxy_demo_report as reports
+from seawall.cli import proxy_demo_shop as shop
+from seawall.cli.proxy_demo_client import SessionLost
+from seawall.cli.proxy_demo_console import Console
 from seawall.cli.proxy_demo_load import Load
 from seawall.embedded.cluster import Cluster
-from seawall.proxy.settings import Auth, Listen, Pooling, ProxySettings, Timeouts
+from seawall.embedded.errors import StatementFailed
+from seawall.proxy.settings import Auth, Listen, Pooling, ProxySettings, Replay, ReplayMode, Timeouts
 from seawall.proxy.supervisor import Supervisor
 
 __all__ = ["FAST", "FULL", "Audience", "Look", "Moment", "Script", "Stage"]
 
 FRAME_S: Final = 0.125
+SERVERS_S: Final = 0.25
+"""How often the console is asked about the servers, for the audience."""
 LOOK_S: Final = 0.01
 """How often it is looked whether the new worker is there."""
 BACK_TIMEOUT_S: Final = 15.0
+FAILOVER_TIMEOUT_S: Final = 15.0
 DRAIN_S: Final = 5.0
 GONE_S: Final = 10.0
 ROWS_MAX: Final = 16
 """Looks at the workers' counters that are kept: two seconds of frames."""
 LINES_MAX: Final = 200
-"""Moments kept; a play has a dozen, and more only if workers keep dying."""
+"""Moments kept; a play has two dozen, and more only if something keeps dying."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,8 @@ class Script:
     Attributes:
         name: For the report.
         kill_at_s: One worker gets a SIGKILL.
+        lose_at_s: The primary gets one.
+        switch_at_s: Another server is made the primary.
         drain_at_s: The proxy is asked to end.
         clients: How many connect.
         workers: The proxy's processes.
@@ -52,14 +61,16 @@ class Script:
 
     name: str
     kill_at_s: float
+    lose_at_s: float
+    switch_at_s: float
     drain_at_s: float
     clients: int = 32
     workers: int = 2
-    pool_size: int = 8
+    pool_size: int = 16
 
 
-FULL: Final = Script(name="full", kill_at_s=8.0, drain_at_s=22.0)
-FAST: Final = Script(name="fast", kill_at_s=3.0, drain_at_s=8.0)
+FULL: Final = Script(name="full", kill_at_s=6.0, lose_at_s=13.0, switch_at_s=25.0, drain_at_s=32.0)
+FAST: Final = Script(name="fast", kill_at_s=2.0, lose_at_s=5.0, switch_at_s=11.0, drain_at_s=14.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Stage:
 
     Args:
         script: What happens.
-        cluster: Running servers without a database called ``bank``.
+        cluster: Running servers without a database called ``shop``: a primary and replicas.
         seed: Start of the random numbers.
 
     Attributes:
@@ -103,6 +114,9 @@ class Stage:
         draining: Whether the end has begun.
         drain_at_s: When it began, since the start of the load.
         looks: The workers' counters as they were of late, oldest first.
+        console: What the proxy says of its servers, once it is there.
+        failover: What became of the primary that was killed.
+        switchover: What became of the one that was replaced on purpose.
     """
 
     def __init__(self, script: Script, cluster: Cluster, *, seed: int) -> None:
@@ -124,7 +138,10 @@ class Stage:
         self._drain_s: float | None = None
         self.drain_at_s: float | None = None
         self._drained = False
-        self._audit: bank.Audit | None = None
+        self._audit: shop.Audit | None = None
+        self.console: Console | None = None
+        self.failover = reports.Replacement()
+        self.switchover = reports.Replacement()
 
     # --- what an audience looks at ------------------------------------------------------------------------
 
@@ -143,6 +160,9 @@ class Stage:
                 clients_hit=self._clients_hit,
                 killed_at_s=self._killed_at_s,
                 ready_s=self._ready_s,
+                failover=self.failover,
+                switchover=self.switchover,
+                replays=() if self.console is None else tuple(self.console.replays),
                 drain_at_s=self.drain_at_s,
                 drain_s=self._drain_s,
                 drained=self._drained,
@@ -158,7 +178,7 @@ class Stage:
         Raises:
             SeawallError: The servers or the proxy don't do what they have to.
         """
-        frames = asyncio.create_task(self._frames(audience))
+        frames = [asyncio.create_task(self._frames(audience)), asyncio.create_task(self._looks())]
         try:
             await self._prepare()
             await self._perform()
@@ -175,12 +195,17 @@ class Stage:
             audience.see(self)
             await asyncio.sleep(FRAME_S)
 
+    async def _looks(self) -> None:
+        while True:
+            if self.console is not None and not self.draining:
+                await self.console.look()
+            await asyncio.sleep(SERVERS_S)
+
     async def _prepare(self) -> None:
-        self._tell("making the bank's tables")
-        primary = self.cluster.primary
-        await asyncio.to_thread(primary.execute, f"CREATE DATABASE {bank.DATABASE}")
-        await asyncio.to_thread(primary.execute, bank.tables(), database=bank.DATABASE)
-        script = self.script
+        self._tell("making the shop's tables, and filling carts")
+        primary, script = self.cluster.primary, self.script
+        await asyncio.to_thread(primary.execute, f"CREATE DATABASE {shop.DATABASE}")
+        await asyncio.to_thread(primary.execute, shop.tables(script.clients), database=shop.DATABASE)
         self._tell(
             f"starting the proxy: {script.workers} workers, transaction pooling, pool of {script.pool_size}"
         )
@@ -191,13 +216,15 @@ class Stage:
             pooling=Pooling(size=script.pool_size),
             timeouts=Timeouts(drain_s=DRAIN_S),
             auth=Auth(trust_loopback=True),
+            replay=Replay(mode=ReplayMode.ON, pin_sequences=True),
         )
-        settings = in_front_of(settings, self.cluster.nodes, primary)
-        self._supervisor = Supervisor(settings, self._tell)
+        settings = promoting(in_front_of(settings, self.cluster.nodes, primary))
+        self._supervisor = Supervisor(settings, self._tell, EmbeddedHooks(self.cluster))
         with undisturbed():
             running = await self._supervisor.start()
         self._pids = running.worker_pids
         address = running.addresses[0]
+        self.console = Console(address.host, address.port)
         self.load = Load(
             address.host, address.port, clients=script.clients, workers=script.workers, seed=self._seed
         )
@@ -205,9 +232,13 @@ class Stage:
     async def _perform(self) -> None:
         load, supervisor = self._actors()
         load.start()
-        self._begin("load", f"{self.script.clients} clients make transfers through port {self._port()}")
+        self._begin("load", f"{self.script.clients} clients check out through port {self._port()}")
         await self._until(self.script.kill_at_s)
         await self._kill(load, supervisor)
+        await self._until(self.script.lose_at_s)
+        await self._lose_primary(load)
+        await self._until(self.script.switch_at_s)
+        await self._switch_over(load)
         await self._until(self.script.drain_at_s)
         await self._drain(load, supervisor)
 
@@ -230,9 +261,10 @@ class Stage:
         self._ready_s = load.elapsed_s() - self._killed_at_s
         self.down = False
         if await self._see(lambda: load.back_s is not None, give_up_s):
-            self._begin("load", f"worker {victim} is back: a transfer through it after {load.back_s:.2f} s")
+            self._begin("load", f"worker {victim} is back: a checkout through it after {load.back_s:.2f} s")
 
     async def _drain(self, load: Load, supervisor: Supervisor) -> None:
+        await self._console().look()
         self.drain_at_s = load.elapsed_s()
         load.ending, self.draining = True, True
         self._begin("drain", "the proxy drains: transactions end, none begins")
@@ -243,26 +275,62 @@ class Stage:
         self.looks.clear()
         self._tell(f"all clients were sent away, after {self._drain_s:.2f} s")
 
+    async def _lose_primary(self, load: Load) -> None:
+        """Kill the primary, and wait until it is back as a replica."""
+        primary = self.cluster.primary
+        seen = self.failover
+        seen.old, seen.killed_at_s = primary.name, load.elapsed_s()
+        killed = await asyncio.to_thread(primary.kill)
+        self._begin("failover", f"{primary.name}, the primary, killed (SIGKILL to {killed} processes)")
+        console = self._console()
+        if not await console.until(lambda: console.replaced(primary.name), FAILOVER_TIMEOUT_S):
+            self._tell(f"nobody has replaced {primary.name} after {FAILOVER_TIMEOUT_S:.0f} s")
+            return
+        seen.replaced = True
+        self._tell(f"{console.primary} has taken over, {console.last_failover()}; {console.replays_told()}")
+        if await console.until(lambda: console.follows(primary.name), FAILOVER_TIMEOUT_S):
+            seen.rejoined_s = load.elapsed_s() - seen.killed_at_s
+            self._tell(f"{primary.name} is back as a replica after {seen.rejoined_s:.1f} s")
+        self.phase = "load"
+
+    async def _switch_over(self, load: Load) -> None:
+        """Make another server the primary, on purpose."""
+        seen, console = self.switchover, self._console()
+        seen.old, seen.killed_at_s = console.primary, load.elapsed_s()
+        self._begin("switchover", f"SWITCHOVER, as an operator says it to the console: away from {seen.old}")
+        try:
+            told = await console.order("SWITCHOVER")
+        except (SessionLost, StatementFailed) as error:
+            self._tell(f"the switchover failed: {error}")
+            return
+        seen.replaced = await console.until(lambda: console.replaced(seen.old), FAILOVER_TIMEOUT_S)
+        if await console.until(lambda: console.follows(seen.old), FAILOVER_TIMEOUT_S):
+            seen.rejoined_s = load.elapsed_s() - seen.killed_at_s
+        self._begin("load", f"{console.primary} has taken over; {told}")
+
     async def _check(self) -> None:
         load = self._actors_load()
-        self._begin("audit", "comparing the books of clients, primary and replica")
+        self._begin("audit", "comparing the books of clients, primary and replicas")
         await asyncio.to_thread(self.cluster.wait_caught_up)
         primary = self.cluster.primary
-        replica = next(node for node in self.cluster.nodes if node.name != primary.name)
-        history = await asyncio.to_thread(primary.execute, bank.HISTORY, database=bank.DATABASE)
-        (balances,) = await asyncio.to_thread(primary.execute, bank.BALANCES, database=bank.DATABASE)
-        (copied,) = await asyncio.to_thread(replica.execute, bank.BALANCES, database=bank.DATABASE)
-        self._audit = bank.audit(load.books, history, balances, copied)
+        orders = await asyncio.to_thread(primary.execute, shop.ORDERS, database=shop.DATABASE)
+        (sums,) = await asyncio.to_thread(primary.execute, shop.SUMS, database=shop.DATABASE)
+        copies = []
+        for node in self.cluster.nodes:
+            if node.name != primary.name:
+                copies += await asyncio.to_thread(node.execute, shop.SUMS, database=shop.DATABASE)
+        self._audit = shop.audit(load.books, orders, sums, copies)
         self._begin("end", "done")
 
-    async def _clear(self, frames: asyncio.Task[None]) -> None:
+    async def _clear(self, frames: list[asyncio.Task[None]]) -> None:
         if self.load is not None:
             await self.load.stop()
         if self._supervisor is not None:
             await self._supervisor.stop(now=True)
             self._supervisor = None
-        frames.cancel()
-        await asyncio.gather(frames, return_exceptions=True)
+        for task in frames:
+            task.cancel()
+        await asyncio.gather(*frames, return_exceptions=True)
 
     # --- underneath ---------------------------------------------------------------------------------------
 
@@ -273,6 +341,10 @@ class Stage:
     def _actors_load(self) -> Load:
         assert self.load is not None
         return self.load
+
+    def _console(self) -> Console:
+        assert self.console is not None
+        return self.console
 
     def _port(self) -> int:
         assert self._supervisor is not None

@@ -27,15 +27,22 @@ LABEL_WIDTH: Final = 10
 VALUE_WIDTH: Final = 9
 WIDTH_MIN: Final = 60
 WIDTH_MAX: Final = 132
-FIXED_ROWS: Final = 14
+FIXED_ROWS: Final = 16
 """Rows of the picture besides the workers' and the timeline."""
 TAIL_S: Final = 2.0
 """The time axis goes on for so long after the drain has begun."""
-LATENCY_LOW_S: Final = 0.001
+LATENCY_LOW_S: Final = 0.02
 RECENT_S: Final = 2.0
 """What the workers' figures cover."""
 LOG_EVERY_S: Final = 2.0
-LEGEND: Final = "▁ to █: a rate, 1 ms to 1 s, or the share of clients cut"
+LEGEND: Final = "▁ to █: a rate, 20 ms to 1 s, or the share of clients cut"
+SERVER_STYLES: Final = {
+    "primary": "bold green",
+    "replica": "cyan",
+    "down": "bold reverse red",
+    "zombie": "bold red",
+    "unknown": "dim",
+}
 STATE_STYLES: Final = {"up": "green", "KILLED": "bold reverse red", "draining": "cyan", "-": "dim"}
 COLUMNS: Final = (
     ("worker", 7),
@@ -75,7 +82,7 @@ class Log:
         for moment in fresh:
             self.say(f"{moment.at_s:6.2f} s  {moment.what}")
         elapsed_s = stage.elapsed_s()
-        if stage.phase in {"load", "kill"} and elapsed_s >= self._next_s:
+        if stage.phase in {"load", "kill", "failover", "switchover"} and elapsed_s >= self._next_s:
             self._next_s += LOG_EVERY_S
             self.say(f"{elapsed_s:6.2f} s  {summary(stage)}")
 
@@ -129,6 +136,8 @@ def picture(stage: Stage, width: int, height: int) -> Group:
         _title(stage, elapsed_s, width),
         Text(),
         _now(stage, width),
+        _servers(stage, width),
+        _failover(stage, width),
         Text(),
         workers(stage),
         Text(),
@@ -161,6 +170,32 @@ def _now(stage: Stage, width: int) -> Text:
     line = _label("now").append(what, style="bold red" if stage.down else "bold")
     line.truncate(width, overflow="ellipsis")
     return line
+
+
+def _servers(stage: Stage, width: int) -> Text:
+    """The servers, as the proxy's console shows them."""
+    line = _label("servers")
+    shown = [] if stage.console is None else stage.console.servers
+    for number, one in enumerate(shown):
+        role, state = one["role"] or "unknown", one["state"] or ""
+        gone = state != "reachable"
+        line.append("   " if number else "").append(f"{one['name']} ")
+        line.append("DOWN" if gone else role, style=SERVER_STYLES["down" if gone else role])
+        line.append(f", timeline {one['timeline']}" if role == "primary" and not gone else "", style="dim")
+    return _cut(line, width)
+
+
+def _failover(stage: Stage, width: int) -> Text:
+    """The last change of the primary, and what became of those who had lost their server."""
+    line, console = _label("failover"), stage.console
+    if console is None or not console.failovers:
+        return line.append("none yet", style="dim")
+    last = console.failovers[0]
+    line.append(f"{last['kind']}: {last['old_primary']} to {last['new_primary'] or '?'}, {last['outcome']}")
+    line.append(f" {console.last_failover()}" if last["took_ms"] else "")
+    if console.replays:
+        line.append(f"; replays: {console.replays_told()}", style="dim")
+    return _cut(line, width)
 
 
 def workers(stage: Stage) -> Table:
@@ -225,7 +260,7 @@ def _first_of_process(looks: Iterable[Look], number: int) -> Look:
 
 
 def _speed(stage: Stage, worker: int | None) -> list[str]:
-    """Transactions per second and latencies of late, errors so far."""
+    """Checkouts per second and latencies of late, errors so far."""
     if stage.load is None:
         return ["-", "-", "-", "-", "0"]
     dead = stage.down and worker == stage.killed
@@ -315,7 +350,9 @@ def _phases(stage: Stage, columns: int) -> Text:
     script, line = stage.script, Text()
     marks = (
         (0.0, "load", "green"),
-        (script.kill_at_s, "one worker killed", "red"),
+        (script.kill_at_s, "worker killed", "red"),
+        (script.lose_at_s, "primary killed", "bold red"),
+        (script.switch_at_s, "switchover", "yellow"),
         (script.drain_at_s, "drain", "cyan"),
     )
     ends = [*(at_s for at_s, _, _ in marks[1:]), ends_s(stage)]
@@ -369,24 +406,32 @@ def print_report(report: Report, console: Console | None = None) -> None:
 def figure_rows(figures: Figures) -> Iterable[tuple[str, str]]:
     """The figures as sentences."""
     yield (
-        "transactions",
+        "checkouts",
         f"{figures.transactions:,} of {figures.clients} clients, {figures.per_s:,.0f} per second",
     )
-    shares = f"P50 {figures.p50_ms:.1f} ms, P95 {figures.p95_ms:.1f} ms, P99 {figures.p99_ms:.1f} ms"
+    shares = f"P50 {figures.p50_ms:.1f}, P95 {figures.p95_ms:.1f}, P99 {figures.p99_ms:.1f}"
     yield "latency", f"{shares}, longest {figures.longest_ms:.0f} ms"
-    yield "killed", "nobody" if figures.killed_worker is None else f"worker {figures.killed_worker}"
+    yield "worker killed", "none" if figures.killed_worker is None else f"worker {figures.killed_worker}"
     yield "clients cut", f"{figures.clients_hit} by the kill, {_unexpected(figures)} else"
-    yield "COMMIT under way", f"{figures.unknown} when the worker died; {figures.unknown_done} had been done"
+    yield "COMMIT under way", f"{figures.unknown} when a client was cut; {figures.unknown_done} had been done"
     yield "new process ready", _after(figures.ready_ms)
-    yield "worker back", f"{_after(figures.back_ms)} (first transaction through it)"
+    yield "worker back", f"{_after(figures.back_ms)} (first checkout through it)"
     yield "all clients back", _after(figures.all_back_ms)
     yield "others meanwhile", f"P99 {figures.survivor_p99_ms:.1f} ms"
+    yield "primary killed", f"{figures.killed_primary or 'none'}, {_pause(figures.failover_pause_ms)}"
+    yield "said again", f"{figures.replayed} open transactions, to the new primary"
+    yield "back as a replica", _after(figures.rejoined_ms)
+    yield "switchover", f"from {figures.replaced_primary or 'none'}, {_pause(figures.switchover_pause_ms)}"
     yield "graceful end", _after(figures.drain_ms)
 
 
 def _unexpected(figures: Figures) -> str:
     told = ", ".join(f"{number} with {sqlstate}" for sqlstate, number in sorted(figures.unexpected.items()))
     return told or "nobody"
+
+
+def _pause(pause_ms: float | None) -> str:
+    return "nothing went on" if pause_ms is None else f"no checkout for {pause_ms / 1000.0:.2f} s"
 
 
 def _after(after_ms: float | None) -> str:
