@@ -391,7 +391,7 @@ class Rescuing:
         if decision.way is Way.END or case.split:
             self._end_session(client, case, decision)
             return
-        opened = case.loss.open and decision.way is not Way.UNKNOWN
+        opened = decision.way is not Way.UNKNOWN and ladder.leaves_open(case.loss)
         out = errors_owed(case, error, opened=opened)
         told = bool(out)
         skipping = case.unsynced and (case.skipping or bool(case.begun))

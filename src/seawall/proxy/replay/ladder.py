@@ -249,6 +249,18 @@ def ends_transaction(turn: bytes, names: Mapping[bytes, Any], unnamed: bytes | N
     return any(classify.classify(text) & (ENDINGS | classify.UNSURE) for text in said.texts)
 
 
+def leaves_open(loss: Loss) -> bool:
+    """Whether a client may say more of the transaction that is lost: one that was open, or that it began."""
+    turns = loss.journal.turns()
+    opened = loss.open
+    for one in _read(turns[answered(turns, loss.turns_owed) :], loss).each:
+        if one & classify.BEGINS:
+            opened = True
+        elif one & (classify.COMMITS | classify.ROLLS_BACK) and not one & classify.CHAINS:
+            opened = loss.open
+    return opened
+
+
 def reads_only(turn: bytes, names: Mapping[bytes, Any], unnamed: bytes | None) -> bool:
     """Whether a turn provably changes nothing."""
     return _texts(turn, names, unnamed).proven
