@@ -97,6 +97,7 @@ class Rescuing:
             age_s=now - client.began_at,
             pins=pins,
             split=server.mid_message or client.mid_message,
+            unsent=len(client.carried()),
             unexecuted=server.unexecuted,
         )
 
@@ -391,7 +392,7 @@ class Rescuing:
         if decision.way is Way.END or case.split:
             self._end_session(client, case, decision)
             return
-        opened = decision.way is not Way.UNKNOWN and ladder.leaves_open(case.loss)
+        opened = ladder.leaves_open(case.loss) and not (decision.way is Way.UNKNOWN and case.turns_owed)
         out = errors_owed(case, error, opened=opened)
         told = bool(out)
         skipping = case.unsynced and (case.skipping or bool(case.begun))

@@ -113,6 +113,7 @@ class Loss:
         pins: what holds the session to its server.
         unexecuted: the server refused what was said, because it takes no writes.
         split: the client has got part of a message, or the server has.
+        unsent: so many bytes that were said last are the beginning of a message, and wait for its end.
     """
 
     journal: Journal
@@ -123,6 +124,14 @@ class Loss:
     pins: Sequence[str] = ()
     split: bool = False
     unexecuted: bool = False
+    unsent: int = 0
+
+    def turns(self) -> list[bytes]:
+        """What the server may have got, turn by turn."""
+        turns = self.journal.turns()
+        if self.unsent and turns:
+            turns[-1] = turns[-1][: -self.unsent]
+        return [one for one in turns if one]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,7 @@ def decide(loss: Loss, rules: Rules) -> Decision:
         return Decision(Way.MIGRATE, "nothing is under way")
     if loss.unexecuted and not journal.told and not journal.spoiled:
         return Decision(Way.RESEND, "the server takes no writes, and has done nothing")
-    turns = journal.turns()
+    turns = loss.turns()
     flight = _read(turns[answered(turns, loss.turns_owed) :], loss)
     whole = _read(turns, loss)
     if not (whole.executed or journal.told or journal.spoiled):
@@ -174,7 +183,7 @@ def decide(loss: Loss, rules: Rules) -> Decision:
 
 def hindrance(loss: Loss, rules: Rules) -> str:
     """Why a transaction that is certainly not committed can't be said again; empty if it can."""
-    turns = loss.journal.turns()
+    turns = loss.turns()
     whole = _read(turns, loss)
     done = _read(turns[: answered(turns, loss.turns_owed)], loss)
     if not rules.replay:
@@ -251,7 +260,7 @@ def ends_transaction(turn: bytes, names: Mapping[bytes, Any], unnamed: bytes | N
 
 def leaves_open(loss: Loss) -> bool:
     """Whether a client may say more of the transaction that is lost: one that was open, or that it began."""
-    turns = loss.journal.turns()
+    turns = loss.turns()
     opened = loss.open
     for one in _read(turns[answered(turns, loss.turns_owed) :], loss).each:
         if one & classify.BEGINS:
@@ -286,7 +295,7 @@ def _alone(loss: Loss, rules: Rules, flight: _Said) -> Decision:
         return Decision(Way.RESEND, "it changes nothing, and nothing of its result was delivered")
     if flight.proven and rules.replay and not loss.journal.spoiled:
         return Decision(Way.REPLAY, "it changes nothing")
-    last = loss.journal.turns()[-1:]
+    last = loss.turns()[-1:]
     if last and not _ends_turn(last[0]) and loss.turns_owed == 0 and _waits_for_sync(flight):
         return Decision(Way.LOST, "the batch had not been ended by Sync, so nothing of it is committed")
     if flight.proven:
