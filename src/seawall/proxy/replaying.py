@@ -157,10 +157,8 @@ class Replaying(Sink):
         script, canon = self._script, self._canon
         room = script.count - canon.count
         if room <= 0:
-            if not piece:
-                return True  # a notice, which the client has had
             if not self._partial or not raw.startswith(self._partial):
-                return False
+                return not piece  # a notice, which the client has had
             partial, self._partial = self._partial, b""
             self._hear(partial)
             new.append(raw[len(partial) :])
