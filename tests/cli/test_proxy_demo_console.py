@@ -37,9 +37,9 @@ def test_what_is_shown_is_known(monkeypatch) -> None:
     assert console.primary == "pg2"
     assert (console.follows("pg1"), console.follows("pg2"), console.replaced("pg2")) == (True, False, False)
     assert console.last_failover() == "after 0.58 s"
-    assert console.replays_told() == "2 replay: done, 1 resolve: commit"
+    assert console.replays_told() == "2 said again, 1 found to be committed"
     assert "primary pg2" in repr(console)
-    assert asyncio.run(console.order("SWITCHOVER")) == "primary pg1, pause_s -"
+    assert asyncio.run(console.order("SWITCHOVER")) == {"primary": "pg1", "pause_s": None}
 
 
 def test_what_can_not_be_seen_stays_as_it_was(monkeypatch) -> None:

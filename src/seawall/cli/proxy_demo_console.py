@@ -23,6 +23,13 @@ LOOK_S: Final = 0.1
 ANSWER_S: Final = 30.0
 """An order may wait for a switchover."""
 
+WORDS: Final = {
+    ("replay", "done"): "said again",
+    ("resolve", "commit"): "found to be committed",
+    ("replay", "lost"): "lost",
+}
+"""What ``SHOW REPLAYS`` tells, for people."""
+
 Shown = dict[str, str | None]
 
 
@@ -80,7 +87,8 @@ class Console:
         """What became of those that had lost their server, in words."""
         if not self.replays:
             return "nobody was in a transaction"
-        counts = Counter(f"{one['way']}: {one['outcome']}" for one in self.replays)
+        endings = ((one["way"] or "", one["outcome"] or "") for one in self.replays)
+        counts = Counter(WORDS.get(ending, ": ".join(ending)) for ending in endings)
         return ", ".join(f"{number} {what}" for what, number in counts.most_common())
 
     async def look(self) -> None:
@@ -111,8 +119,8 @@ class Console:
             return False
         return True
 
-    async def order(self, sql: str) -> str:
-        """Give an order; what is answered, in words.
+    async def order(self, sql: str) -> Shown:
+        """Give an order; what is answered, by item.
 
         Raises:
             SessionLost: The connection ended.
@@ -128,4 +136,4 @@ class Console:
             raise SessionLost("timeout", f"{sql} was not answered within {ANSWER_S:.0f} s") from error
         finally:
             session.close()
-        return ", ".join(" ".join(value or "-" for value in row.values()) for row in rows)
+        return {row["item"] or "": row["value"] for row in rows}

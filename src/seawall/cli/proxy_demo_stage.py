@@ -306,7 +306,9 @@ class Stage:
         seen.replaced = await console.until(lambda: console.replaced(seen.old), FAILOVER_TIMEOUT_S)
         if await console.until(lambda: console.follows(seen.old), FAILOVER_TIMEOUT_S):
             seen.rejoined_s = load.elapsed_s() - seen.killed_at_s
-        self._begin("load", f"{console.primary} has taken over; {told}")
+        self._begin(
+            "load", f"{console.primary} has taken over; clients were held for {told.get('pause_s')} s"
+        )
 
     async def _check(self) -> None:
         load = self._actors_load()

@@ -194,7 +194,7 @@ def _failover(stage: Stage, width: int) -> Text:
     line.append(f"{last['kind']}: {last['old_primary']} to {last['new_primary'] or '?'}, {last['outcome']}")
     line.append(f" {console.last_failover()}" if last["took_ms"] else "")
     if console.replays:
-        line.append(f"; replays: {console.replays_told()}", style="dim")
+        line.append(f"; {console.replays_told()}", style="dim")
     return _cut(line, width)
 
 
@@ -240,7 +240,7 @@ def _counts(stage: Stage, numbers: Iterable[int]) -> list[str]:
             busy += (now["busy_us"] - before["busy_us"]) / lasted_us
             waiting += (now["waited_us"] - before["waited_us"]) / lasted_us
     # What a transaction took is counted when it ends, so a moment can seem to hold more than there is.
-    use = f"{min(busy, servers):.1f} of {servers}" if servers else "-"
+    use = f"{min(busy, servers):.1f}/{servers}" if servers else "-"
     return [str(clients), use, f"{waiting:.1f}"]
 
 
@@ -384,7 +384,7 @@ def summary(stage: Stage) -> str:
     clients, pool, waiting = _counts(stage, range(stage.script.workers))
     return (
         f"{per_s} tx/s, P50 {p50} P95 {p95} P99 {p99} ms, {clients} clients, {pool} servers in use, "
-        f"{waiting} waiting, {errors} cut"
+        f"{waiting} waiting, {errors} errors"
     )
 
 
