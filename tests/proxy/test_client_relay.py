@@ -74,7 +74,15 @@ class World:
     """A worker with model servers and clients."""
 
     def __init__(
-        self, *, servers=2, clients=2, chunk=7, mode=PoolMode.TRANSACTION, max_statements=200, pooling=None
+        self,
+        *,
+        servers=2,
+        clients=2,
+        chunk=7,
+        mode=PoolMode.TRANSACTION,
+        max_statements=200,
+        pooling=None,
+        **told,
     ):
         told = ProxySettings(
             backends=(Backend(name="model", host="model"),),
@@ -86,6 +94,7 @@ class World:
                     **(pooling or {}),
                 }
             ),
+            **told,
         )
         self.worker = Worker(told, 0, 1, Block().row(0), b"key")
         self.worker.start = lambda work: work.close()  # nobody there to connect to
