@@ -304,3 +304,25 @@ def test_who_hangs_up_early_does_no_harm(tmp_path):
         assert await exchange(path, b"{}\n") != b""
 
     talk(tmp_path, work)
+
+
+def test_who_still_waits_when_the_process_ends_is_no_mishap(tmp_path, caplog):
+    async def leave():
+        desk = Desk(None)
+        begun = asyncio.Event()
+
+        async def obey(_order):
+            begun.set()
+            await asyncio.Event().wait()
+
+        desk.obey = obey
+        path = tmp_path / "desk.sock"
+        await desk.open(bind_unix(path, 0o600))
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"{}\n")
+        await begun.wait()
+        desk.close()
+        writer.close()
+
+    asyncio.run(leave())
+    assert caplog.text == ""

@@ -65,6 +65,8 @@ class Desk:
                 await writer.drain()
         except (OSError, ValueError):
             return  # the other side is gone, or it was no line of JSON, or a line that never ends
+        except asyncio.CancelledError:
+            return  # the process ends, and asyncio would print the traceback of a task that was cancelled
         finally:
             self._connections -= 1
             writer.close()
