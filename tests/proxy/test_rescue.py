@@ -44,11 +44,8 @@ def test_an_open_transaction_is_said_again():
     world.say(0, Q("commit"))
     assert world.heard(0)[before:] == [("C", b"COMMIT\0"), ("Z", b"I")]
     (end,) = world.ends
-    assert [body for kind, body in end.model.seen if kind == "Q"][-3:] == [
-        b"begin\0",
-        b"rows 3\0",
-        b"commit\0",
-    ]
+    said = [body for kind, body in end.model.seen if kind == "Q" and not body.startswith(b"SELECT")]
+    assert said == [b"begin\0", b"rows 3\0", b"commit\0"]
     assert end.model.terminated == 1
 
 
