@@ -212,3 +212,8 @@ def _describes_statement(turns: list[bytes]) -> bool:
             return True
         position += 1 + length
     return False
+
+
+def unnamed_text(parse: bytes | None) -> bytes:
+    """The SQL of an unnamed Parse message; of none, one that ends nothing."""
+    return parse[framing.HEADER_BYTES + 1 :].partition(b"\0")[0] if parse else b"-"

@@ -84,7 +84,15 @@ _DESCRIBED: Final = b"\0\3" + b"".join(
 SAMPLE_COLUMNS: Final = HEADER.pack(framing.ROW_DESCRIPTION, 4 + len(_DESCRIBED)) + _DESCRIBED
 """How every server describes the answer: xid8 and pg_lsn have fixed numbers, and eight bytes."""
 SAMPLE_TAIL: Final = messages.command_complete("SELECT 1") + messages.ready_for_query(b"T")
-SAMPLE_PORTAL: Final = "seawall_sample"
+SAMPLE_NAME: Final = "seawall_sample"
+"""Of the statement and of the portal that ask within a batch."""
+SAMPLE_BATCH: Final = (
+    messages.bind(SAMPLE_NAME, SAMPLE_NAME, [])
+    + messages.execute(SAMPLE_NAME)
+    + messages.close_portal(SAMPLE_NAME)
+    + messages.flush()
+)
+SAMPLE_BATCH_TAIL: Final = messages.command_complete("SELECT 1") + messages.CLOSE_COMPLETE
 OPEN, BROKEN = 0, 1
 
 
@@ -322,19 +330,27 @@ class Owing:
             self.sampling -= 1
 
     def _swallow_whole(self, data: bytes, position: int) -> int:
-        """Take off the whole answer to our Query at once, if it is there; how many bytes it has, or 0."""
-        row = position + len(SAMPLE_COLUMNS)
-        if self.pending[0] != SAMPLED or not data.startswith(SAMPLE_COLUMNS, position) or row + 5 > len(data):
+        """Take off the whole answer to our question at once, if it is there; how many bytes it has, or 0."""
+        simple = self.pending[0] == SAMPLED
+        head, end = (SAMPLE_COLUMNS, SAMPLE_TAIL) if simple else (messages.BIND_COMPLETE, SAMPLE_BATCH_TAIL)
+        row = position + len(head)
+        if (
+            not data.startswith(head, position)
+            or row + HEADER_BYTES > len(data)
+            or data[row] != framing.DATA_ROW
+        ):
             return 0
         tail = row + 1 + data[row + 4]  # it has less than 256 bytes
-        if data[row + 1 : row + 4] != b"\0\0\0" or not data.startswith(SAMPLE_TAIL, tail):
+        if data[row + 1 : row + 4] != b"\0\0\0" or not data.startswith(end, tail):
             return 0
         if self.journal is not None:
             self.journal.sample = data[row + HEADER_BYTES : tail]
-        self.status = framing.IN_TRANSACTION
-        self.pending.popleft()
-        self.sampling -= 1
-        return tail + len(SAMPLE_TAIL) - position
+        if simple:
+            self.status = framing.IN_TRANSACTION
+        for _ in range(1 if simple else 3):
+            self.pending.popleft()
+            self.sampling -= 1
+        return tail + len(end) - position
 
     def ask_simple(self, now: float, *, early: bool = False) -> bytes:
         """Our question as a Query, to be sent ahead of a COMMIT or behind a change, and entered."""
@@ -349,13 +365,7 @@ class Owing:
         self.pending.extend((SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED))
         self.sampling += 3
         self._asked(now, early=early)
-        return (
-            parse
-            + messages.bind(SAMPLE_PORTAL, statement.name.decode(), [])
-            + messages.execute(SAMPLE_PORTAL)
-            + messages.close_portal(SAMPLE_PORTAL)
-            + messages.flush()
-        )
+        return parse + SAMPLE_BATCH
 
     def _asked(self, now: float, *, early: bool = False) -> None:
         if self.journal is not None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from seawall.proxy import owed
 from seawall.proxy.casebook import Casebook
-from seawall.proxy.cases import Case, answer_of, error_of, errors_owed, script_of
+from seawall.proxy.cases import Case, answer_of, error_of, errors_owed, script_of, unnamed_text
 from seawall.proxy.client import Client
 from seawall.proxy.errands import Batch
 from seawall.proxy.naming import CLOSED, DETACHED, WAITING
@@ -414,6 +414,7 @@ class Rescuing:
                 texts=client.statements if client.statements is not None else {},
                 drop=case.drop,
                 carry=case.carry,
+                unnamed=unnamed_text(client.unnamed),
             )
         else:
             client.carry(case.carry)

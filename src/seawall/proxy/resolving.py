@@ -15,10 +15,12 @@ from seawall.kernel.errors import ValidationError
 from seawall.proxy.client import Client
 from seawall.proxy.errands import Batch
 from seawall.proxy.naming import CLOSED
+from seawall.proxy.owed import Note
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.replay.resolution import Finding, Outcome, Sample, resolve, status_outcome
 from seawall.proxy.server import Server
+from seawall.proxy.sink import Sink
 from seawall.proxy.topology import Topology, parse_lsn
 from seawall.wire.pgwire import messages
 
@@ -62,7 +64,7 @@ def sample_from(answer: tuple[float, str, Topology, bytes]) -> Sample | None:
         return None
 
 
-class Resolving:
+class Resolving(Sink):
     """One COMMIT.
 
     Args:
@@ -83,7 +85,7 @@ class Resolving:
     ) -> None:
         self._worker = worker
         self._client = client
-        self._server = server
+        self.server = server
         self._case = case
         self._done = done
         journal: Journal = case.loss.journal
@@ -99,6 +101,7 @@ class Resolving:
         ) == "serializable" or any(b"serializable" in one.lower() for one in said)
         self._tries = 0
         self._waits = 0
+        self._over = False
 
     @staticmethod
     def terminate_sql(pid: int, lost_s: float) -> str:
@@ -112,7 +115,13 @@ class Resolving:
 
     def start(self) -> None:
         """Begin."""
+        self.server.sink = self
         self._look()
+
+    def _end(self, outcome: Outcome, reason: str) -> None:
+        if not self._over:
+            self._over = True
+            self._done(self._client, outcome, reason)
 
     def _look(self) -> None:
         self._tries += 1
@@ -123,12 +132,12 @@ class Resolving:
             serializable=self._serializable,
         )
         if finding.outcome is Outcome.COMMITTED:
-            self._done(self._client, Outcome.COMMITTED, finding.reason)
+            self._end(Outcome.COMMITTED, finding.reason)
         elif finding.outcome is Outcome.NOT_COMMITTED:
-            self._done(self._client, Outcome.NOT_COMMITTED, finding.reason)
+            self._end(Outcome.NOT_COMMITTED, finding.reason)
         elif finding.outcome is Outcome.UNKNOWN:
             self._unknown(finding)
-        elif finding.node != self._server.backend.name:
+        elif finding.node != self.server.backend.name:
             self._later(finding)
         elif finding.terminate:
             sql = self.terminate_sql(self._case.backend_pid, self._worker.clock() - self._case.lost_at)
@@ -141,32 +150,39 @@ class Resolving:
         if self._sample is not None and self._sample.xid is not None and self._tries < TRIES_MAX // 3:
             self._later(finding)
         else:
-            self._done(self._client, Outcome.UNKNOWN, finding.reason)
+            self._end(Outcome.UNKNOWN, finding.reason)
 
     def _later(self, finding: Finding) -> None:
         if self._tries >= TRIES_MAX:
-            self._done(self._client, Outcome.UNKNOWN, finding.reason or "the servers kept changing")
+            self._end(Outcome.UNKNOWN, finding.reason or "the servers kept changing")
             return
         self._worker.after(BETWEEN_S, self._again)
 
     def _again(self) -> None:
-        self._look()
+        if self._over:
+            return
+        if self._client.state == CLOSED:
+            self._end(Outcome.UNKNOWN, "its client has gone")
+        else:
+            self._look()
 
     def _ask(self, sql: str, then: Callable[[Batch], None]) -> None:
-        Batch(self._server, messages.query(sql), 1, lambda batch: self._asked(batch, then))
+        Batch(self.server, messages.query(sql), 1, lambda batch: self._asked(batch, then))
 
     def _asked(self, batch: Batch, then: Callable[[Batch], None]) -> None:
         if batch.gone or self._client.state == CLOSED:
-            self._done(self._client, Outcome.UNKNOWN, "the server was lost meanwhile")
+            self._end(Outcome.UNKNOWN, "the server was lost meanwhile")
             return
-        then(batch)
+        if not self._over:
+            self.server.sink = self
+            then(batch)
 
     def _terminated(self, batch: Batch, finding: Finding) -> None:
         """Wait until the backend is gone: until then it may still commit."""
         if batch.error is None and batch.rows and batch.rows[0][0] not in (b"0", None):
             self._waits += 1
             if self._waits > GONE_TRIES_MAX:
-                self._done(self._client, Outcome.UNKNOWN, "the backend that committed doesn't end")
+                self._end(Outcome.UNKNOWN, "the backend that committed doesn't end")
                 return
             self._worker.after(BETWEEN_S / 5, self._again)
             return
@@ -175,7 +191,7 @@ class Resolving:
     def _status(self, finding: Finding) -> None:
         sample = self._sample
         if sample is None or sample.xid is None:
-            self._done(self._client, Outcome.UNKNOWN, finding.reason)
+            self._end(Outcome.UNKNOWN, finding.reason)
             return
         sql = (
             f"SELECT pg_catalog.pg_xact_status('{sample.xid}'::pg_catalog.xid8),"  # noqa: S608 -- of a number
@@ -202,8 +218,39 @@ class Resolving:
         if not holds or outcome is Outcome.ASK:
             self._later(finding)
         elif outcome is Outcome.COMMITTED:
-            self._done(self._client, Outcome.COMMITTED, finding.reason)
+            self._end(Outcome.COMMITTED, finding.reason)
         elif outcome is Outcome.NOT_COMMITTED:
-            self._done(self._client, Outcome.NOT_COMMITTED, finding.reason)
+            self._end(Outcome.NOT_COMMITTED, finding.reason)
         else:
-            self._done(self._client, Outcome.UNKNOWN, "the server has forgotten the transaction")
+            self._end(Outcome.UNKNOWN, "the server has forgotten the transaction")
+
+    # --- between two questions ----------------------------------------------------------------------------
+
+    def lost(self, server: Server) -> None:
+        """The server is gone before it has been asked everything."""
+        self._end(Outcome.UNKNOWN, "the server was lost meanwhile")
+
+    def refused(self, server: Server, body: bytes) -> None:
+        """It says that something is wrong, to nobody in particular; its end is what counts."""
+
+    def parameter(self, server: Server, body: bytes) -> None:
+        """A reload of the server's configuration changed a reported setting."""
+        server.pool.worker.fitting.server_parameter(server, body)
+
+    def deliver(self, data: bytes) -> None:
+        """Nothing was asked."""
+
+    def settled(self, server: Server) -> None:
+        """Nothing was asked."""
+
+    def undone(self, note: Note, *, failed: bool) -> None:
+        """Nothing was prepared."""
+
+    def resume(self) -> None:
+        """Nothing stalls."""
+
+    def forgotten(self) -> None:
+        """Nothing was prepared."""
+
+    def throttle(self, *, stop: bool) -> None:
+        """Questions are small."""

@@ -71,7 +71,8 @@ class Sampling:
             server.status == framing.IDLE and not server.pending
         ):
             return False
-        if journal.numbered or not ladder.ends_with_commit(sql) or self._worker.topology.multi_primary:
+        topology: Topology = self._worker.topology
+        if journal.numbered or topology.multi_primary or not topology.tracked or not ladder.ends_with_commit(sql):
             return False
         if not journal.spoiled and ladder.changes_nothing(journal, client.statements or {}):
             return False

@@ -48,8 +48,8 @@ def word(answers):
         (messages.query("SELECT 1"), "E40001 ZE", False),
         (messages.query("SELECT 1") * 2, "E40001 ZE E25P02 ZE", False),
         (messages.query("ROLLBACK"), "C ZI", True),
-        (messages.query("COMMIT"), "C ZI", True),
-        (messages.query("commit /* really */ ;"), "C ZI", True),
+        (messages.query("COMMIT"), "E40001 ZI", True),
+        (messages.query("commit /* really */ ;"), "E40001 ZI", True),
         (messages.query("COMMIT AND CHAIN"), "E40001 ZE", False),
         (messages.query("COMMIT; DROP TABLE t"), "E40001 ZE", False),
         (messages.query("ROLLBACK TO SAVEPOINT a"), "E40001 ZE", False),
@@ -61,7 +61,7 @@ def word(answers):
         (DATA + DONE + FAIL, "", False),
         (batch("SELECT 1") + messages.sync(), "E40001 ZE", False),
         (batch("SELECT 1") + batch("COMMIT") + messages.sync(), "E40001 ZE", False),
-        (batch("COMMIT") + messages.sync(), "1 2 C ZI", True),
+        (batch("COMMIT") + messages.sync(), "1 2 E40001 ZI", True),
         (
             messages.parse("", "ROLLBACK")
             + messages.describe_statement("")
@@ -73,7 +73,7 @@ def word(answers):
             "1 t n 2 n C ZI",
             True,
         ),
-        (batch("COMMIT") + batch("SELECT 1") + messages.sync(), "1 2 C ZI", True),
+        (batch("COMMIT") + batch("SELECT 1") + messages.sync(), "1 2 E40001 ZI", True),
         (batch("ROLLBACK", name="named") + messages.sync(), "E40001 ZE", False),
         (messages.bind("", "known", []) + messages.execute() + messages.sync(), "2 C ZI", True),
         (messages.bind("", "other", []) + messages.execute() + messages.sync(), "E40001 ZE", False),
@@ -192,7 +192,7 @@ def test_every_query_call_and_sync_gets_one_ready_and_only_its_end_ends_it(steps
     assert statuses == [b"E"] * (asked - over) + [b"I"] * over
     tags = [what for letter, what in told if letter == "C"]
     assert tags == [b"ROLLBACK\0"] * len(tags)
-    assert bool(tags) >= over
+    assert bool(tags) or not over or "40001" in [what for letter, what in told if letter == "E"]
     assert over or not left
     codes = [what for letter, what in told if letter == "E"]
     assert codes == [*["40001"][: len(codes)], *["25P02"] * (len(codes) - 1)]
@@ -207,3 +207,9 @@ def test_whatever_text_is_taken_to_end_it_begins_with_the_word(text):
 @pytest.mark.parametrize("text", ["ABORT", "END WORK", " rollback ;", "COMMIT TRANSACTION"])
 def test_texts_that_end_a_transaction(text):
     assert ends(text.encode())
+
+
+def test_a_commit_says_rollback_to_a_client_that_knows_why():
+    made = doomed()
+    assert word(made.feed(messages.query("SELECT 1"))[0]) == "E40001 ZE"
+    assert word(made.feed(messages.query("COMMIT"))[0]) == "C ZI"

@@ -3,13 +3,14 @@
 Its server connection is gone, and with it the transaction. The client may not know yet, and may say more of
 it: nothing of that may run, or half of the transaction would. So it is answered here, as a server answers in
 a failed transaction: 40001 once, then 25P02, until the client ends the transaction itself, by ROLLBACK or by
-COMMIT, whose answer is ROLLBACK.
+COMMIT. The answer to COMMIT is ROLLBACK, as a server's is, but only to a client that has been told 40001: one
+that hasn't is told so now, because hardly anybody reads the tag of a COMMIT.
 
 The theory, for messages in the order in which they come:
 
     =====================  =====================================================================
-    Query                  one that ends the transaction: its tag and "idle"; any other: the error
-                           and "failed"
+    Query                  one that ends the transaction: its tag and "idle" (for a COMMIT the error,
+                           if it hasn't been told); any other: the error and "failed"
     Parse, Bind, Describe  accepted for a text that ends the transaction; else the error, and
     Execute                everything is skipped until Sync
     Sync                   "failed", or "idle" if the transaction was ended since; if it is a batch alone that
@@ -57,18 +58,21 @@ class Doomed:
         opened: it believes that a transaction is open; without one it is over with the batch.
         drop: so many bytes belong to a message of which a server had got the beginning.
         carry: the beginning of a message that no server has got.
+        unnamed: what its unnamed statement says.
         texts: its named statements; those that it closes are taken out.
     """
 
     __slots__ = (
+        "_bound",
         "_carry",
         "_drop",
-        "_ending",
         "_error",
         "_finished",
         "_opened",
+        "_portal",
         "_skipping",
         "_texts",
+        "_unnamed",
         "over",
     )
 
@@ -81,14 +85,18 @@ class Doomed:
         texts: MutableMapping[bytes, Any],
         drop: int = 0,
         carry: bytes = b"",
+        unnamed: bytes = b"-",
     ) -> None:
         self._error: bytes = error
         self._skipping: bool = skipping
         self._texts: MutableMapping[bytes, Any] = texts
         self._carry: bytes = carry
         self._drop: int = drop
-        self._ending: bool = False
-        """The unnamed statement, and so the unnamed portal, ends the transaction."""
+        self._unnamed: bytes = unnamed
+        """What the unnamed statement says."""
+        self._bound: bytes = b"-"
+        """What the portal that was bound last says."""
+        self._portal: bytes = b""
         self._opened: bool = opened
         self._finished: bool = not opened
         """It was ended in the batch that is under way."""
@@ -113,7 +121,11 @@ class Doomed:
                 break
             body = data[position + HEADER_BYTES : after]
             if length > MESSAGE_LIMIT:
-                body, self._ending = b"", False  # maybe not all of it is here, so it ends nothing
+                body, self._unnamed, self._bound = (
+                    b"",
+                    b"-",
+                    b"-",
+                )  # maybe not all of it is here: it ends nothing
             out.append(self._answer(kind, body))
             position = after
             if self.over:
@@ -131,9 +143,10 @@ class Doomed:
             self.over = self._finished
             return unsaid + messages.ready_for_query(IDLE if self.over else FAILED)
         if kind == framing.QUERY:
-            if ends(body.partition(b"\0")[0]):
+            sql = body.partition(b"\0")[0]
+            if ends(sql):
                 self.over = True
-                return ROLLBACK + messages.ready_for_query(IDLE)
+                return self._end(sql) + messages.ready_for_query(IDLE)
             return self._refusal() + messages.ready_for_query(FAILED)
         if kind == framing.FUNCTION_CALL:
             return self._refusal() + messages.ready_for_query(FAILED)
@@ -153,25 +166,42 @@ class Doomed:
             return messages.CLOSE_COMPLETE
         if kind == framing.PARSE:
             name, _, rest = body.partition(b"\0")
-            self._ending = not name and ends(rest.partition(b"\0")[0])
-            return messages.PARSE_COMPLETE if self._ending else None
+            self._unnamed = b"-" if name else rest.partition(b"\0")[0]
+            return messages.PARSE_COMPLETE if ends(self._unnamed) else None
         if kind == framing.BIND:
             portal, _, rest = body.partition(b"\0")
-            name = rest.partition(b"\0")[0]
-            if name:
-                known = self._texts.get(name)
-                self._ending = known is not None and ends(known.tail.partition(b"\0")[0])
-            return messages.BIND_COMPLETE if self._ending and not portal else None
+            self._bound = self._text_of(rest.partition(b"\0")[0])
+            self._portal = portal
+            return messages.BIND_COMPLETE if ends(self._bound) else None
         if kind == framing.DESCRIBE:
             nothing = HEADER.pack(framing.NO_DATA, 4)
             if body[:1] == b"S":
-                nothing = HEADER.pack(framing.PARAMETER_DESCRIPTION, 6) + b"\0\0" + nothing
-            return nothing if self._ending else None
-        if kind == framing.EXECUTE and self._ending:
-            self._ending = False
+                text = self._text_of(body[1:].partition(b"\0")[0])
+                return (
+                    HEADER.pack(framing.PARAMETER_DESCRIPTION, 6) + b"\0\0" + nothing if ends(text) else None
+                )
+            return nothing if self._is_bound(body[1:]) else None
+        if kind == framing.EXECUTE and self._is_bound(body):
             self._finished = self._skipping = True  # what follows in this batch would need a server
-            return ROLLBACK
+            return self._end(self._bound)
         return None
+
+    def _text_of(self, name: bytes) -> bytes:
+        """What a statement says; one that there is not says nothing that would end anything."""
+        if not name:
+            return self._unnamed
+        known = self._texts.get(name)
+        return b"-" if known is None else bytes(known.tail.partition(b"\0")[0])
+
+    def _is_bound(self, body: bytes) -> bool:
+        """Whether a portal is the one that ends the transaction."""
+        return body.partition(b"\0")[0] == self._portal and ends(self._bound)
+
+    def _end(self, sql: bytes) -> bytes:
+        """The answer to what ends the transaction."""
+        if self._error and classify.classify(sql) & classify.COMMITS:
+            return self._refusal()
+        return ROLLBACK
 
     def _refusal(self) -> bytes:
         error, self._error = self._error, b""

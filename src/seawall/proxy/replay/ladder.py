@@ -339,7 +339,9 @@ def _begins(said: _Said) -> bool:
 
 def _waits_for_sync(said: _Said) -> bool:
     """Whether only a Sync commits it: COMMIT, CALL, VACUUM and others commit at once."""
-    return said.sure and all(b"".join(text.split(None, 1)[:1]).lower() in WAITING for text in said.texts)
+    if not said.sure or said.flags & classify.UNSURE:
+        return False
+    return all(b"".join(text.split(None, 1)[:1]).lower() in WAITING for text in said.texts)
 
 
 def _ends_turn(turn: bytes) -> bool:
