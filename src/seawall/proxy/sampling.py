@@ -72,7 +72,9 @@ class Sampling:
         ):
             return False
         topology: Topology = self._worker.topology
-        if journal.numbered or topology.multi_primary or not topology.tracked or not ladder.ends_with_commit(sql):
+        if journal.numbered or topology.multi_primary or not topology.tracked:
+            return False
+        if not ladder.ends_with_commit(sql):
             return False
         if not journal.spoiled and ladder.changes_nothing(journal, client.statements or {}):
             return False
