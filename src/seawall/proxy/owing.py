@@ -314,8 +314,18 @@ class Owing:
         standby = reported is not None and reported.get("in_hot_standby") == "on"
         return standby and self.journal is not None and not self.journal.told
 
+    def _swallowed(self, kind: int, data: bytes, position: int, after: int) -> int:
+        """Take off what answers our own question; where it ends, or 0 if not all of it is here."""
+        whole = self._swallow_whole(data, position)
+        if whole:
+            return position + whole
+        if after > len(data):
+            return 0
+        self._swallow(kind, data[position + HEADER_BYTES : after])
+        return after
+
     def _swallow(self, kind: int, body: bytes) -> None:
-        """Take off what answers our own question."""
+        """Take off one message that answers our own question."""
         pending = self.pending
         head = pending[0]
         if kind == framing.DATA_ROW:

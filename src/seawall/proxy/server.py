@@ -101,13 +101,9 @@ class Server(Owing):
             if length < 4:
                 raise ProtocolViolation
             if hidden and pending and pending[0] in HIDDEN and kind not in UNASKED:
-                whole = self._swallow_whole(data, position)
-                if not whole and after > end:
+                after = self._swallowed(kind, data, position, after)
+                if not after:
                     break
-                if whole:
-                    after = position + whole
-                else:
-                    self._swallow(kind, data[position + HEADER_BYTES : after])
                 pieces.append(data[start:position])
                 start = after
             elif kind == DATA_ROW or kind == COPY_DATA:  # noqa: PLR1714, SIM109 -- twice as fast

@@ -61,6 +61,8 @@ class State:
     rules: Failover
     priorities: Mapping[str, int] = field(default_factory=dict)
     """Of the backends, as configured."""
+    can_fence: bool = True
+    """Fencing is more than sending nothing to a server any more."""
     step: Step = Step.WATCHING
     since: float = 0.0
     """When the step began."""
@@ -105,14 +107,15 @@ Result = tuple[State, list[Action]]
 Handler = Callable[[State, Any, float], Result]
 
 
-def begin(rules: Failover, priorities: Mapping[str, int] | None = None) -> State:
+def begin(rules: Failover, priorities: Mapping[str, int] | None = None, *, can_fence: bool = True) -> State:
     """A plan that knows nothing yet.
 
     Args:
         rules: as configured.
         priorities: of the backends, by name.
+        can_fence: somebody can keep a server from taking writes.
     """
-    return State(rules=rules, priorities=dict(priorities or {}))
+    return State(rules=rules, priorities=dict(priorities or {}), can_fence=can_fence)
 
 
 def rank(

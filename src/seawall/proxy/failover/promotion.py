@@ -27,7 +27,7 @@ A primary is gone
 * *Quorum*: ``sole_proxy``; or more than half of this proxy and its witnesses can't reach the primary. With
   neither, nothing is promoted.
 * Nothing is promoted before the old primary is fenced. A server that was told to become a primary and isn't
-  one is *doubtful*: no other is promoted before that one is fenced.
+  one is *doubtful*: no other is promoted before that one is fenced; never, where nothing can be fenced.
 * A candidate is a replica of the same system that was looked at after the fencing and is not on a lower
   timeline than the one that was lost. The best has the most WAL; then is synchronous; then has the highest
   priority.

@@ -222,9 +222,11 @@ def await_writable(state: State, event: Looked, now: float) -> Result:
 
 def discard(state: State, _event: Event, now: float) -> Result:
     """It may yet become a primary: until that is out of the question no other one is promoted."""
-    reason = f"{state.target} was promoted and is no primary"
-    state = enter(replace(state, doubtful=state.target), Step.DISCARDING, now, limit_s=HOOK_TIMEOUT_S)
-    state, order = await_done(replace(state, reason=reason), Fence, state.target, False)
+    state, reason = replace(state, doubtful=state.target), f"{state.target} was promoted and is no primary"
+    if not state.can_fence:
+        return hold(state, now, f"{reason}; it may yet become one, and there is no way to fence it")
+    state = enter(state, Step.DISCARDING, now, limit_s=HOOK_TIMEOUT_S, reason=reason)
+    state, order = await_done(state, Fence, state.target, False)
     return state, [Tell(reason), CutConnections(state.target), order]
 
 
