@@ -17,6 +17,7 @@ from seawall.app.build import in_front_of, promoting
 from seawall.app.embedded_hooks import EmbeddedHooks
 from seawall.proxy.failover.conductor import Conductor
 from seawall.proxy.failover.desk import Desk
+from seawall.proxy.failover.hooks import HookFailed
 from seawall.proxy.settings import Failover, ProxySettings
 from seawall.proxy.shared import Block
 from seawall.proxy.topology import NodeRole, Phase, Topology
@@ -237,12 +238,15 @@ def test_a_switchover_that_cannot_be_is_refused_with_a_reason(cluster):
         assert conducted.topology.phase is Phase.SERVING
 
 
+async def out_of_order(node, primary):
+    raise HookFailed(node, "out of order")
+
+
 def test_a_zombie_is_never_elected(cluster):
     made = cluster(replicas=1)
     old = made.node("pg1")
     with Conducted(made) as conducted:
-        # The hook that would bring the old primary back is out of the way.
-        conducted.conductor._deeds._hooks.rejoin = None
+        conducted.conductor._deeds._hooks.rejoin = out_of_order
         old.kill()
         conducted.until(lambda one: one.phase is Phase.SERVING and one.primary == "pg2")
         old.start()

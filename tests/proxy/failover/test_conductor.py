@@ -49,6 +49,19 @@ def test_positions_are_published_now_and_then_and_wake_nobody(monkeypatch):
     conducted(monkeypatch, scenario)
 
 
+def test_reasons_are_published_after_a_while_and_told_once(monkeypatch):
+    async def scenario(it):
+        for name in ("two", "three", "one"):
+            it.servers.kill(name)
+        await it.until(lambda one: one.phase is Phase.HOLDING and "Connection refused" in one.reason)
+        await it.until(lambda one: "no replica" in one.reason, limit_s=2.5)
+        await asyncio.sleep(20)
+        assert len([line for line in it.lines if "no replica" in line]) == 1
+        assert len([done for done in it.hooks.done if done[0] == "fence"]) > 3
+
+    conducted(monkeypatch, scenario)
+
+
 def test_a_lost_primary_is_replaced_in_its_time(monkeypatch):
     async def scenario(it):
         began = now()

@@ -88,11 +88,12 @@ class Conductor:
         self._leader_at: float | None = None
         self._heard = asyncio.Event()
         """There is no other authority, or it has been asked once."""
-        self._published_at = 0.0
+        self._published, self._published_at = self.topology, 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._waits: dict[orders.Action, asyncio.Task[None]] = {}
         """Tasks that only wait, and are given up when the plan goes on without them."""
         self._told: list[str] = []
+        self._said = ""
         self._hopes: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         """Bounded by the connections to the desk."""
         self._restoring: tuple[str, asyncio.Task[None]] | None = None
@@ -219,12 +220,12 @@ class Conductor:
             self._news.set()
 
     def _publish(self, topology: Topology) -> None:
-        before, self.topology = self.topology, topology
-        now = self._now()
+        self.topology = topology
+        before, now = self._published, self._now()
         news = lasting(before) != lasting(topology)
         if not news and (before == topology or now - self._published_at < REFRESH_S):
             return
-        self._published_at = now
+        self._published, self._published_at = topology, now
         self._block.publish(fitting(topology))
         if not news:
             return
@@ -266,7 +267,9 @@ class Conductor:
             self._elect()
         elif isinstance(action, orders.Tell):
             self._told.append(action.text)
-            self._log(action.text)
+            if action.text != self._said:  # what is tried again and again is told once
+                self._log(action.text)
+            self._said = action.text
         elif isinstance(action, orders.CutConnections):
             self._start(self._tell_all({"do": "cut", "backend": action.node}))
         elif isinstance(action, orders.ResumeWorkers):
