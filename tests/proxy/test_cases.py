@@ -60,12 +60,20 @@ def test_a_commit_is_answered_where_that_is_possible(lost, expected):
     assert word(answer_of(lost, b"COMMIT")) == expected
 
 
-@given(st.lists(st.sampled_from([owed.SIMPLE, owed.SYNCED, owed.BOUND, owed.EXECUTED])), st.booleans())
-def test_every_answer_that_was_owed_is_an_error_and_a_ready(entries, opened):
-    told = summary(errors_owed(case(*entries), ERROR, opened=opened))
+@given(
+    st.lists(st.sampled_from([owed.SIMPLE, owed.SYNCED, owed.BOUND, owed.EXECUTED])), st.lists(st.booleans())
+)
+def test_every_answer_that_was_owed_is_an_error_and_a_ready(entries, openings):
+    told = summary(errors_owed(case(*entries), ERROR, openings))
     turns = sum(1 for one in entries if one in (owed.SIMPLE, owed.SYNCED))
-    statuses = [what for letter, what in told if letter == "Z"]
-    assert statuses == [b"E" if opened else b"I"] * turns
+    expected = [*openings, *[False] * turns][:turns]
+    assert [what for letter, what in told if letter == "Z"] == [b"E" if one else b"I" for one in expected]
+    assert len(told) == 2 * turns
+
+
+def test_a_commit_behind_what_was_lost_says_rollback():
+    lost = case(owed.SIMPLE, owed.SIMPLE, owed.SIMPLE)
+    assert word(errors_owed(lost, ERROR, [True, True, False])) == "EZEZCZ"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ BROKEN = {
     "results that aren't compared": (Replaying, "_differs", lambda *_: False),
     "a COMMIT that is taken for lost": (Resolving, "_look", denied),
     "a COMMIT that is taken for done": (Resolving, "_look", affirmed),
-    "errors that nobody is owed": (rescue, "errors_owed", lambda case, error, *, opened: error * 2),
+    "errors that nobody is owed": (rescue, "errors_owed", lambda case, error, openings: error * 2),
     "answers that are kept back": (cases.Case, "turns_owed", ()),
     "cases that are forgotten": (rescue.Rescuing, "_acquire", lambda *_: None),
 }

@@ -70,6 +70,8 @@ class Case:
         self.error = server.last_error
         self.lost_at = now
         self.attempts = 0
+        self.skipped = 0
+        """Turns of earlier transactions, in the journal and not in the script."""
         self.turn_texts: list[bytes] = []
         self.names = dict(client.statements) if client.statements is not None else None
         self.names_bytes = client.prepared_bytes
@@ -140,13 +142,24 @@ def _safe_to_begin(case: Case, turn: bytes, seen: bytes) -> bool:
     return bool(seen) and ladder.only_trivial(seen)
 
 
-def errors_owed(case: Case, error: bytes, *, opened: bool) -> bytes:
-    """What answers the ReadyForQuery that were owed."""
+def errors_owed(case: Case, error: bytes, openings: list[bool]) -> bytes:
+    """What answers the ReadyForQuery that were owed.
+
+    Args:
+        case: whose.
+        error: what has happened; told once within a transaction.
+        openings: whether the client's transaction goes on behind each turn.
+    """
     out: list[bytes] = []
-    status = b"E" if opened else b"I"
+    failed = False
     for number, _ in enumerate(case.turns_owed):
-        out.append(error if number == 0 or not opened else ABORTED)
-        out.append(messages.ready_for_query(status))
+        opened = number < len(openings) and openings[number]
+        if not failed:
+            out.append(error)
+        else:
+            out.append(ABORTED if opened else messages.command_complete("ROLLBACK"))
+        out.append(messages.ready_for_query(b"E" if opened else b"I"))
+        failed = opened
     return b"".join(out)
 
 

@@ -34,7 +34,7 @@ class Batch(Sink):
         listener: takes notifications that come meanwhile: the transport of the client that listens.
     """
 
-    __slots__ = ("_done", "_listener", "_reader", "answers", "error", "gone", "rows", "server")
+    __slots__ = ("_done", "_listener", "_reader", "answers", "described", "error", "gone", "rows", "server")
 
     def __init__(
         self,
@@ -47,6 +47,8 @@ class Batch(Sink):
         self.server: Server = server
         self.answers: int = answers
         self.rows: list[list[bytes | None]] = []
+        self.described: bytes = b""
+        """The last RowDescription, without its header."""
         self.error: bytes | None = None
         self.gone: bool = False
         self._listener: Any = listener
@@ -67,6 +69,8 @@ class Batch(Sink):
         for kind, body in self._reader.feed(data):
             if kind == framing.DATA_ROW and len(self.rows) < ROWS_LIMIT:
                 self.rows.append(parse_data_row(body))
+            elif kind == framing.ROW_DESCRIPTION:
+                self.described = body
             elif kind == framing.NOTIFICATION and self._listener is not None:
                 self._listener.write(HEADER.pack(kind, len(body) + 4) + body)
 

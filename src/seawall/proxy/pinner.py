@@ -18,6 +18,7 @@ from seawall.proxy.pool import Pool
 from seawall.proxy.replay import ladder, pinning
 from seawall.proxy.replay.ladder import Loss
 from seawall.proxy.replaying import Replaying
+from seawall.proxy.statements import parse_message
 from seawall.proxy.topology import Phase
 from seawall.wire.pgwire import framing, messages
 
@@ -50,21 +51,57 @@ class Pinner:
             and len(self.open) < OPEN_LIMIT
         )
 
-    def pin(self, playing: Replaying, loss: Loss, number: int) -> None:
-        """Pin what a turn drew, then have it said; behind it, restore."""
+    def pin(self, playing: Replaying, loss: Loss, number: int, skipped: int = 0) -> None:
+        """Pin what a turn drew, then have it said; behind it, restore.
+
+        Args:
+            playing: the attempt.
+            loss: what was said and seen.
+            number: of the turn, in the script.
+            skipped: how many turns come before the script's first.
+        """
         journal = loss.journal
-        turns, answers = journal.turns(), journal.answers()
-        server = playing.server
-        seen = None
-        if number < len(answers) and server.status != framing.IN_FAILED_TRANSACTION:
-            texts = ladder.texts_of(turns[number], loss.names, journal.unnamed)
-            if len(texts) == 1:
-                seen = pinning.seen(answers[number], texts[0], formats=_formats(turns[number]))
+        at = number + skipped
+        answers = journal.answers()
+        if at >= len(answers) or playing.server.status == framing.IN_FAILED_TRANSACTION:
+            playing.say(number)
+            return
+        turn = journal.turns()[at]
+        texts = ladder.texts_of(turn, loss.names, journal.unnamed)
+        answer = _completed(answers[at], texts[0] if texts else b"")
+        kinds = _kinds(answer)
+        draws = b"INSERT 0 " in answer or (texts and pinning.literal_sequence(texts[0]) is not None)
+        if len(texts) != 1 or framing.DATA_ROW not in kinds or not draws:
+            playing.say(number)
+        elif framing.ROW_DESCRIPTION in kinds:
+            self._look_up(playing, number, pinning.seen(answer, texts[0], formats=_formats(turn)))
+        else:
+            # It was described when it was prepared, perhaps long ago: have it described here.
+            question = parse_message(b"", texts[0] + b"\0\0\0")
+            question += messages.describe_statement("") + messages.sync()
+            Batch(
+                playing.server,
+                question,
+                1,
+                lambda batch: self._described(playing, number, (answer, texts[0], turn), batch),
+            )
+
+    def _described(
+        self, playing: Replaying, number: int, said: tuple[bytes, bytes, bytes], batch: Batch
+    ) -> None:
+        if self._failed(playing, batch):
+            return
+        answer, sql, turn = said
+        columns = messages.parse_row_description(batch.described) if batch.described else ()
+        self._look_up(playing, number, pinning.seen(answer, sql, columns=columns, formats=_formats(turn)))
+
+    def _look_up(self, playing: Replaying, number: int, seen: pinning.Seen | None) -> None:
+        """Find the sequences of what was seen."""
         if seen is None:
             playing.say(number)
             return
         Batch(
-            server,
+            playing.server,
             messages.query(seen.lookup_sql().decode()),
             1,
             lambda batch: self._found(playing, number, pinning.pins(seen, pinning.states(batch.rows)), batch),
@@ -154,6 +191,34 @@ class Pinner:
                 await run_sql(worker.addresses, backend, login, timeouts.user_timeout_s, sql)
             for key in [one for one, text in self.open.items() if one[0] is pool and text == sql]:
                 del self.open[key]
+
+
+def _completed(answer: bytes, sql: bytes) -> bytes:
+    """An answer with a tag where only so many rows were wanted: an INSERT has run to its end all the same.
+
+    Source: ``PortalRun``, strategy PORTAL_ONE_RETURNING.
+    """
+    if sql.lstrip()[:6].lower() != b"insert":
+        return answer
+    out: list[bytes] = []
+    position = 0
+    while position + framing.HEADER_BYTES <= len(answer):
+        kind, length = framing.HEADER.unpack_from(answer, position)
+        whole = answer[position : position + 1 + length]
+        out.append(messages.command_complete("INSERT 0 1") if kind == framing.PORTAL_SUSPENDED else whole)
+        position += 1 + length
+    return b"".join(out)
+
+
+def _kinds(answer: bytes) -> frozenset[int]:
+    """The kinds of messages in an answer."""
+    found: set[int] = set()
+    position = 0
+    while position + framing.HEADER_BYTES <= len(answer):
+        kind, length = framing.HEADER.unpack_from(answer, position)
+        found.add(kind)
+        position += 1 + length
+    return frozenset(found)
 
 
 def _formats(turn: bytes) -> tuple[int, ...] | None:

@@ -267,6 +267,7 @@ class Rescuing:
             self._refuse(client, server, why)
             return
         old = case.loss.journal
+        case.skipped = old.seen().idle
         client.restore(old)
         journal = client.journal = server.journal
         if journal is not None:
@@ -286,7 +287,7 @@ class Rescuing:
     def _before(self, playing: Replaying, case: Case, number: int) -> None:
         """A turn is about to be said: have it draw the values that its client has seen, where that is on."""
         if self.settings.pin_sequences and case.decision.way is not Way.RESEND and self.pinner.allowed:
-            self.pinner.pin(playing, case.loss, number)
+            self.pinner.pin(playing, case.loss, number, case.skipped)
         else:
             playing.say(number)
 
@@ -392,8 +393,9 @@ class Rescuing:
         if decision.way is Way.END or case.split:
             self._end_session(client, case, decision)
             return
-        opened = ladder.leaves_open(case.loss) and not (decision.way is Way.UNKNOWN and case.turns_owed)
-        out = errors_owed(case, error, opened=opened)
+        over = decision.way is Way.UNKNOWN and bool(case.turns_owed)
+        opened = ladder.leaves_open(case.loss) and not over
+        out = errors_owed(case, error, [] if over else ladder.openings(case.loss))
         told = bool(out)
         skipping = case.unsynced and (case.skipping or bool(case.begun))
         if case.begun and not case.skipping:

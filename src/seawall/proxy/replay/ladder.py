@@ -258,16 +258,26 @@ def ends_transaction(turn: bytes, names: Mapping[bytes, Any], unnamed: bytes | N
     return any(classify.classify(text) & (ENDINGS | classify.UNSURE) for text in said.texts)
 
 
-def leaves_open(loss: Loss) -> bool:
-    """Whether a client may say more of the transaction that is lost: one that was open, or that it began."""
+def openings(loss: Loss) -> list[bool]:
+    """Whether a client may say more of the transaction that is lost, behind each turn that was not answered.
+
+    It may if one was open, or it has begun one; it won't once it has said how it ends.
+    """
     turns = loss.turns()
-    opened = loss.open
-    for one in _read(turns[answered(turns, loss.turns_owed) :], loss).each:
-        if one & classify.BEGINS:
-            opened = True
-        elif one & (classify.COMMITS | classify.ROLLS_BACK) and not one & classify.CHAINS:
-            opened = loss.open
-    return opened
+    opened, found = loss.open, []
+    for turn in turns[answered(turns, loss.turns_owed) :]:
+        for one in _read([turn], loss).each:
+            if one & classify.BEGINS:
+                opened = True
+            elif one & (classify.COMMITS | classify.ROLLS_BACK) and not one & classify.CHAINS:
+                opened = False
+        found.append(opened)
+    return found
+
+
+def leaves_open(loss: Loss) -> bool:
+    """Whether a client may say more of the transaction that is lost."""
+    return [loss.open, *openings(loss)][-1]
 
 
 def reads_only(turn: bytes, names: Mapping[bytes, Any], unnamed: bytes | None) -> bool:
