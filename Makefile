@@ -14,7 +14,7 @@ ARGS   ?=
 help: ## list the verbs
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready ## a cluster under load behind the proxy, in this terminal
+demo: $(VENV)/.ready ## checkouts go on while a worker and the primary are killed, in this terminal
 	@$(BIN)/seawall demo $(ARGS)
 
 test: $(VENV)/.ready-test ## run the test suite (ARGS="-k breaker" passes options to pytest)
@@ -48,7 +48,7 @@ wheel: $(VENV)/.ready-build ## build dist/: sdist, pure wheel, compiled wheel
 	rm -rf build/compiled-wheel
 	@ls -l dist
 
-conformance: $(VENV)/.ready-test ## run foreign clients' own suites through the proxy (fetches them; ARGS="sqlalchemy django")
+conformance: $(VENV)/.ready-test ## run foreign clients' own suites through the proxy (fetches them; ARGS="sqlalchemy django psycopg ...")
 	$(RUN) -m tests.conformance.peers $(ARGS)
 
 bench: ## tell how to run the benchmarks
