@@ -14,9 +14,9 @@ SYSTEM = 7
 class Run:
     """One plan."""
 
-    def __init__(self, *, priorities=None, policy=None, **rules):
+    def __init__(self, *, priorities=None, policy=None, can_fence=True, **rules):
         self.rules = Failover(**{"authority": Authority.SELF, "down_after_s": 0.5} | rules)
-        self.state = begin(self.rules, priorities)
+        self.state = begin(self.rules, priorities, can_fence=can_fence)
         self.policy = policy or Policy()
         self.memory = Memory()
         self.now = 100.0
@@ -100,4 +100,11 @@ def serving(**rules):
     run = Run(**{"sole_proxy": True} | rules)
     run.look(primary("a"), replica("b"), replica("c"))
     assert (run.step, run.serves) == (Step.WATCHING, (Phase.SERVING, "a"))
+    return run
+
+
+def suspecting(**rules):
+    run = serving(**rules)
+    run.look(lost("a"), replica("b"), replica("c"))
+    assert (run.step, run.serves, run.kinds) == (Step.SUSPECTING, (Phase.HOLDING, None), [])
     return run

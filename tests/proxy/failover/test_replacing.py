@@ -8,8 +8,8 @@ from seawall.proxy.failover.orders import (
     CutConnections,
     Done,
     Fence,
+    Looked,
     Promote,
-    Publish,
     Rank,
     Rejoin,
     ReplayTurns,
@@ -26,21 +26,13 @@ from seawall.proxy.failover.replacing import (
     REJOIN_ATTEMPTS_MAX,
     REJOIN_RETRY_S,
     STARTING_GRACE_S,
-    WITNESS_TIMEOUT_S,
     WRITABLE_TIMEOUT_S,
 )
 from seawall.proxy.settings import Authority
 from seawall.proxy.topology import Phase
-from tests.proxy.failover.plans import Run, lost, node, primary, replica, serving
+from tests.proxy.failover.plans import Run, lost, node, primary, replica, serving, suspecting
 
 SERVING, HOLDING, REPLAYING = Phase.SERVING, Phase.HOLDING, Phase.REPLAYING
-
-
-def suspecting(**rules):
-    run = serving(**rules)
-    run.look(lost("a"), replica("b"), replica("c"))
-    assert (run.step, run.serves, run.kinds) == (Step.SUSPECTING, (HOLDING, None), [])
-    return run
 
 
 def fencing(**rules):
@@ -207,83 +199,6 @@ def test_where_nobody_is_tracked_nobody_is_replaced():
     assert (run.step, run.topology.tracked) == (Step.WATCHING, False)
 
 
-# --- do the others miss it too? -----------------------------------------------------------------------------
-
-
-def asking(*witnesses):
-    run = suspecting(sole_proxy=False, witnesses=witnesses)
-    run.look(lost("a"), replica("b"), replica("c"), after=0.5)
-    assert (run.step, run.kinds) == (Step.ASKING, [AskWitnesses])
-    assert run.ordered(AskWitnesses).node == "a"
-    return run
-
-
-@pytest.mark.parametrize(
-    ("witnesses", "unreachable", "agreed"),
-    [(1, 0, False), (1, 1, True), (1, 9, True), (2, 0, False), (2, 1, True), (3, 1, False), (3, 2, True)],
-)
-def test_most_have_to_miss_it(witnesses, unreachable, agreed):
-    run = asking(*[f"proxy-{number}:6432" for number in range(witnesses)])
-    run.witnessed(run.ordered(AskWitnesses), unreachable)
-    assert run.step is (Step.FENCING if agreed else Step.HELD)
-    assert run.state.agreed is agreed
-
-
-def test_why_there_is_no_quorum_is_told():
-    run = asking("proxy:6432")
-    run.witnessed(run.ordered(AskWitnesses), 0, "proxy:6432 reaches it")
-    assert run.topology.reason == "a is gone, but only for 1 of 2 proxies: proxy:6432 reaches it"
-    run = asking("proxy:6432")
-    run.witnessed(run.ordered(AskWitnesses), 0)
-    assert run.topology.reason == "a is gone, but only for 1 of 2 proxies"
-
-
-def test_witnesses_that_do_not_answer_do_not_agree():
-    run = asking("proxy:6432")
-    question = run.ordered(AskWitnesses)
-    run.now += WITNESS_TIMEOUT_S
-    run.tell(Tick())
-    assert (run.step, run.topology.reason) == (Step.HELD, "a is gone, but its witnesses don't answer")
-    run.witnessed(question, 1)
-    assert run.step is Step.HELD
-
-
-def test_a_primary_that_is_back_needs_no_witness():
-    run = asking("proxy:6432")
-    question = run.ordered(AskWitnesses)
-    run.look(primary("a"), replica("b"), replica("c"))
-    assert (run.step, run.serves) == (Step.WATCHING, (SERVING, "a"))
-    run.witnessed(question, 1)
-    assert (run.step, run.kinds) == (Step.WATCHING, [])
-
-
-def held():
-    run = suspecting(sole_proxy=False)
-    run.look(lost("a"), replica("b"), replica("c"), after=0.5)
-    assert (run.step, run.kinds) == (Step.HELD, [])
-    assert run.serves == (HOLDING, None)
-    assert run.topology.reason == "a is gone; there is neither sole_proxy nor a witness"
-    return run
-
-
-def test_without_a_quorum_it_is_said_once_and_tried_again():
-    run = held()
-    assert run.told
-    run.look(lost("a"), replica("b"), replica("c"), after=RETRY_S)
-    assert run.step is Step.SUSPECTING
-    assert "neither" in run.topology.reason
-    run.look(lost("a"), replica("b"), replica("c"))
-    assert (run.step, run.fresh) == (Step.HELD, [])
-
-
-@pytest.mark.parametrize("who", ["a", "b"])
-def test_whoever_becomes_primary_ends_the_wait(who):
-    run = held()
-    looks = {"a": [primary("a"), replica("b")], "b": [lost("a"), primary("b", timeline=2)]}
-    run.look(*looks[who])
-    assert (run.step, run.serves, run.fresh[0]) == (Step.WATCHING, (SERVING, who), Publish(None))
-
-
 # --- fencing ------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +270,22 @@ def test_a_candidate_that_refuses_is_passed_over():
     assert (run.step, run.topology.reason) == (Step.HELD, text)
 
 
+def test_a_candidate_that_is_gone_by_then_is_passed_over():
+    run = promoting()
+    run.last = (lost("a"), replica("b"), lost("c", in_recovery=True))
+    run.tell(Looked(run.topology, run.last))
+    run.done(Promote, ok=False, detail="permission denied")
+    assert (run.step, run.state.candidates) == (Step.HELD, ())
+
+
+@pytest.mark.parametrize("allow_loss", [False, True])
+def test_a_candidate_that_may_lack_what_was_acknowledged_is_not_promoted(allow_loss):
+    run = fencing(allow_loss=allow_loss)
+    run.done(Fence)
+    run.look(lost("a"), replica("b", sync_state="quorum"), lost("c", in_recovery=True, sync_state="quorum"))
+    assert run.step is (Step.PROMOTING if allow_loss else Step.HELD)
+
+
 def test_a_candidate_may_be_there_before_the_answer():
     run = promoting()
     run.look(lost("a"), primary("b", timeline=2), replica("c"))
@@ -418,6 +349,16 @@ def test_one_that_may_yet_become_a_primary_is_told_again_if_it_is_back():
     run.done(Fence)
     run.look(lost("a"), replica("b"), replica("c", receive_lsn=900))
     assert run.state.candidates == ("b",)
+
+
+def test_where_nothing_can_be_fenced_it_is_waited_for():
+    run = waiting(can_fence=False)
+    run.look(lost("a"), lost("b", in_recovery=True), replica("c"))
+    assert (run.step, run.kinds) == (Step.HELD, [])
+    text = "b was promoted and is no primary; it may yet become one, and there is no way to fence it"
+    assert run.topology.reason == text
+    run.look(lost("a"), primary("b", timeline=2), replica("c"))
+    assert run.serves == (SERVING, "b")
 
 
 def test_one_that_became_a_primary_after_all_serves():

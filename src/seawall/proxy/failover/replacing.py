@@ -186,9 +186,13 @@ def chosen(state: State, _event: Event, now: float) -> Result:
 
 def promote(state: State, now: float) -> Result:
     """Promote the best candidate that is left."""
-    if not state.candidates:
+    look = state.look
+    assert look is not None, "candidates come from a look"
+    present = tuple(one for one in state.candidates if not is_gone(look, one))
+    state = replace(state, candidates=present)
+    if not present:
         return hold(state, now, f"{state.primary} is gone, and no replica could be promoted")
-    missed = unheard(state.look, state.candidates, state.since) if state.look is not None else ()
+    missed = unheard(look, present, state.since)
     if missed and not state.rules.allow_loss and state.doubtful != state.target:
         text = (
             f"{', '.join(missed)} may have acknowledged what {state.target} doesn't have, and can't be asked"
