@@ -96,6 +96,18 @@ def test_a_promotion_is_watched_if_the_one_that_is_replaced_was(old, watched):
     assert (promotion.watched, promotion.parent) == (watched, 1)
 
 
+def test_a_server_that_was_replaced_long_ago_does_not_matter():
+    old = writer("a", connected_since=0.0, unwatched_s=60.0, **GONE)
+    later = {"timeline": 3, "end_of_recovery": 500}
+    found = remembered(
+        [writer("a"), standby("b"), standby("c")],
+        [writer("a", connected_since=0.0, **GONE), writer("b", **PROMOTED), standby("c")],
+        [old, writer("b", **PROMOTED), standby("c", timeline=2)],
+        [old, writer("b", connected_since=0.0, **PROMOTED | GONE), writer("c", **later)],
+    )
+    assert [(one.node, one.watched) for one in found] == [("a", False), ("b", True), ("c", True)]
+
+
 def test_replicas_that_nobody_watched_do_not_matter():
     gone = standby("c", connected_since=0.0, unwatched_s=60.0, **GONE)
     looks = [writer("a", **GONE), writer("b", **PROMOTED), gone]

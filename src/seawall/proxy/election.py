@@ -55,7 +55,7 @@ Which restarts are remembered
 first look at a writable server                     not watched: anything may have been before
 writable, in recovery at the last look              a promotion; sure of its parent timeline if seen on
                                                     one connection, and one above the last; watched if
-                                                    other primaries' restarts would have been seen too
+                                                    restarts of who wrote that would have been seen too
 writable, at the last look on another timeline      a promotion, not watched
 same connection, or same ``end_of_recovery``        none: that grows with every crash
 no ``end_of_recovery``, statistics not reset        a clean restart, or none
@@ -201,8 +201,10 @@ def _remember(observations: Sequence[Observation], memory: Memory, policy: Polic
     if multi:
         return replace(memory, seen=seen, multi_primary=True, system_identifier=0)
     timelines = [one.timeline for one in answered if one.system_identifier == system]
-    lapsed = any(_lapsed(memory.seen.get(one.name), one) for one in observations)
-    noticed = [_noticed(memory.seen.get(one.name), one, lapsed=lapsed) for one in answered]
+    lapsed = frozenset(
+        memory.seen[one.name].timeline for one in observations if _lapsed(memory.seen.get(one.name), one)
+    )
+    noticed = [_noticed(memory.seen.get(one.name), one, lapsed) for one in answered]
     new = tuple(one for one in noticed if one is not None)
     return replace(
         memory,
@@ -221,8 +223,14 @@ def _lapsed(before: Observation | None, look: Observation) -> bool:
     return look.unwatched_s > UNWATCHED_MAX_S
 
 
-def _noticed(before: Observation | None, look: Observation, *, lapsed: bool) -> Recovery | None:
-    """What happened to a server between two looks that were answered, by the last table above."""
+def _noticed(before: Observation | None, look: Observation, lapsed: frozenset[int]) -> Recovery | None:
+    """What happened to a server between two looks that were answered, by the last table above.
+
+    Args:
+        before: the last look.
+        look: this one.
+        lapsed: timelines of servers that may have restarted unseen.
+    """
     if look.in_recovery:
         return None
     found = Recovery(
@@ -235,7 +243,8 @@ def _noticed(before: Observation | None, look: Observation, *, lapsed: bool) -> 
         next_one = before.in_recovery is True and 0 < before.timeline == look.timeline - 1
         sure = next_one and one_connection and look.end_of_recovery is not None
         parent = before.timeline if sure else 0
-        return replace(found, seen_at=look.answered_at, watched=sure and not lapsed, parent=parent)
+        watched = sure and parent not in lapsed
+        return replace(found, seen_at=look.answered_at, watched=watched, parent=parent)
     if one_connection or (look.end_of_recovery == before.end_of_recovery is not None):
         return None
     if look.end_of_recovery is None and look.stats_reset == before.stats_reset != "":
