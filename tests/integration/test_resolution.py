@@ -116,8 +116,13 @@ def held(field, who, *before):
             yield conn, answer
     finally:
         field.settle()
-        field.sql("ALTER SYSTEM RESET synchronous_standby_names")
-        field.sql("SELECT pg_reload_conf()")
+        let_go(field)
+
+
+def let_go(field):
+    """Nobody has to wait for a standby any more."""
+    field.sql("ALTER SYSTEM RESET synchronous_standby_names")
+    field.sql("SELECT pg_reload_conf()")
 
 
 def crash(field):
@@ -139,6 +144,10 @@ def test_a_commit_that_was_written_is_answered(alone, loss):
     who = f"written, {loss.__name__}"
     with held(alone, who) as (conn, answer):
         loss(alone)
+        alone.settle()
+        alone.waiting("SyncRep")  # it is committed here, and nobody is told before it is where it has to be
+        assert not answer.done()
+        let_go(alone)
         answer.result(WAIT_S)
         assert conn.execute("SELECT 1").fetchone() == (1,)
         conn.rollback()

@@ -29,6 +29,12 @@ TRIES_MAX: Final = 60
 BETWEEN_S: Final = 0.1
 NOTHING_WRITTEN: Final = Sample("", 0.0, None, 0, None, 0, 0)
 """Of a transaction that provably has no number: it isn't asked."""
+CONFIRM: Final = (
+    "BEGIN READ WRITE; SET LOCAL synchronous_commit = on;"
+    " SELECT pg_catalog.pg_logical_emit_message(true, 'seawall', ''); COMMIT"
+)
+"""A commit that is acknowledged when everything before it is, by synchronous standbys where there are any:
+a backend that ends while it waits for them has committed, and on no server but its own."""
 GONE_TRIES_MAX: Final = 30
 """Looks for the end of a backend that was terminated."""
 
@@ -218,11 +224,18 @@ class Resolving(Sink):
         if not holds or outcome is Outcome.ASK:
             self._later(finding)
         elif outcome is Outcome.COMMITTED:
-            self._end(Outcome.COMMITTED, finding.reason)
+            self._ask(CONFIRM, lambda batch: self._confirmed(batch, finding))
         elif outcome is Outcome.NOT_COMMITTED:
             self._end(Outcome.NOT_COMMITTED, finding.reason)
         else:
             self._end(Outcome.UNKNOWN, "the server has forgotten the transaction")
+
+    def _confirmed(self, batch: Batch, finding: Finding) -> None:
+        """What is committed here is where it has to be before anybody may be told."""
+        if batch.error is None:
+            self._end(Outcome.COMMITTED, finding.reason)
+        else:
+            self._end(Outcome.UNKNOWN, "it is committed, but not certainly replicated")
 
     # --- between two questions ----------------------------------------------------------------------------
 

@@ -213,6 +213,8 @@ class Observation:
     stats_reset: str = ""
     sync_state: str = ""
     """Of a replica, as its primary saw it last: ``sync``, ``quorum``, ``potential``, ``async``."""
+    left_lsn: int | None = None
+    """It was synchronous under the last primary and left it: it has acknowledged nothing behind this."""
 
     @property
     def complete(self) -> bool:

@@ -72,7 +72,6 @@ class Conductor:
         self.history = History()
         self.topology = replace(untracked("nobody has looked yet"), phase=Phase.OBSERVING)
         self.observations: tuple[Observation, ...] = ()
-        self.plan = promotion.begin(failover, {one.name: one.priority for one in settings.backends})
         self._block = block
         self._crew = crew
         self._log = log
@@ -80,6 +79,8 @@ class Conductor:
         self.watch = Watch(settings, self._news.set)
         self.pins = Pins(self.watch.run, log)
         hooks = hooks or CommandHooks(failover, settings.backends, self._run_sql)
+        priorities = {one.name: one.priority for one in settings.backends}
+        self.plan = promotion.begin(failover, priorities, can_fence=hooks.can_fence)
         self._deeds = Deeds(settings, self.watch, hooks, crew)
         self._policy = Policy(multi_primary=TOPOLOGIES.get(failover.topology))
         self._memory = Memory()

@@ -163,12 +163,15 @@ def unheard(looked: Looked, able: Sequence[str], since: float) -> tuple[str, ...
         return ()
     most = max((_received(known[name]) for name in able if name in known), default=0)
     return tuple(
-        one.name
-        for one in looked.observations
-        if one.sync_state in {"sync", "quorum"}
-        and one.name not in able
-        and (one.answered_at < since or _received(one) > most)
+        one.name for one in looked.observations if one.name not in able and _may_have_more(one, most, since)
     )
+
+
+def _may_have_more(one: Observation, most: int, since: float) -> bool:
+    """Whether a replica may have acknowledged something behind a place."""
+    if one.sync_state not in {"sync", "quorum"} and (one.left_lsn is None or one.left_lsn <= most):
+        return False
+    return one.answered_at < since or _received(one) > most
 
 
 def _received(one: Observation) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,9 +19,11 @@ __all__ = [
     "QUESTION",
     "ROLE",
     "Answer",
+    "Departed",
     "Row",
     "essence",
     "followers_of",
+    "last_primaries",
     "observed",
     "read_answer",
     "read_role",
@@ -36,6 +38,7 @@ Row = list[str | None]
 """Values as text."""
 
 TEXT_CHARACTERS_MAX: Final = 300
+SYNCHRONOUS: Final = frozenset({"sync", "quorum"})
 FOLLOWERS_MAX: Final = 64
 """Servers that stream from one; what more there are, the question leaves out."""
 TIMELINE_DIGITS: Final = 8
@@ -205,15 +208,60 @@ def with_timeline(before: Answer | None, answer: Answer, *, lasting: bool) -> An
 def followers_of(answers: Iterable[Answer | None]) -> list[tuple[str, str, str]]:
     """Those that stream from a primary: of several that wrote one after another, from the last.
 
-    Who is missing there has nothing that matters: whatever was acknowledged since then is on the others.
+    Whatever is acknowledged from then on is on one of these; ``Departed`` knows those of before.
     """
+    return [follower for answer in last_primaries(answers) for follower in answer.followers]
+
+
+def last_primaries(answers: Iterable[Answer | None]) -> list[Answer]:
+    """What primaries said: of several of one system that wrote one after another, the last."""
     last: dict[int, Answer] = {}
     for answer in answers:
         if answer is not None and not answer.in_recovery:
             other = last.get(answer.system_identifier)
             if other is None or answer.timeline > other.timeline:
                 last[answer.system_identifier] = answer
-    return [follower for answer in last.values() for follower in answer.followers]
+    return list(last.values())
+
+
+class Departed:
+    """Synchronous replicas that have left their primary, and up to where they may have acknowledged commits.
+
+    A commit is acknowledged by one of a quorum. If that one leaves, the others get the commit all the same as
+    long as they stream on; but if all leave, one may have it alone. It has none behind the place at which the
+    primary was when it was first missed.
+    """
+
+    def __init__(self) -> None:
+        self._era = (0, 0)
+        self._seen: Answer | None = None
+        self._members: frozenset[str] = frozenset()
+        self._left: dict[str, int] = {}
+
+    def left(self, answers: Iterable[Answer | None], name_of: Callable[[str, str], str]) -> Mapping[str, int]:
+        """Who has left the last primary, and the place.
+
+        Args:
+            answers: the last of each server.
+            name_of: a server's name, by a follower's name and address.
+        """
+        primaries = last_primaries(answers)
+        if len(primaries) != 1 or primaries[0] is self._seen:
+            return self._left
+        answer = self._seen = primaries[0]
+        present = frozenset(
+            name_of(follower, address)
+            for follower, address, state in answer.followers
+            if state in SYNCHRONOUS
+        )
+        era = (answer.system_identifier, answer.timeline)
+        if era != self._era:
+            self._era, self._left = era, {}
+        else:
+            gone = dict.fromkeys(self._members - present, answer.write_lsn or 0)
+            self._left = {name: lsn for name, lsn in {**self._left, **gone}.items() if name not in present}
+        self._members = present
+        return self._left
 
 
 def essence(observation: Observation) -> Observation:

@@ -35,6 +35,7 @@ from seawall.proxy.failover.question import (
     QUESTION,
     ROLE,
     Answer,
+    Departed,
     Row,
     essence,
     followers_of,
@@ -337,6 +338,7 @@ class Watch:
         hosts = [backend.host for backend in settings.backends]
         self._by_host = {one.host: one.name for one in settings.backends if hosts.count(one.host) == 1}
         """Followers go by their names; who doesn't is known by the address."""
+        self._departed = Departed()
 
     def __repr__(self) -> str:
         return f"Watch({list(self._probers.values())})"
@@ -367,14 +369,18 @@ class Watch:
 
     def observations(self) -> tuple[Observation, ...]:
         """What is known of each server, in the order of the configuration."""
+        answers = [one.answer for one in self._probers.values()]
         states = {
-            follower if follower in self._backends else self._by_host.get(address, ""): state
-            for follower, address, state in followers_of(one.answer for one in self._probers.values())
+            self._name_of(follower, address): state for follower, address, state in followers_of(answers)
         }
+        left = self._departed.left(answers, self._name_of)
         return tuple(
-            replace(prober.observation, sync_state=states.get(name, ""))
+            replace(prober.observation, sync_state=states.get(name, ""), left_lsn=left.get(name))
             for name, prober in self._probers.items()
         )
+
+    def _name_of(self, follower: str, address: str) -> str:
+        return follower if follower in self._backends else self._by_host.get(address, "")
 
     async def look(self, name: str) -> None:
         """Ask one server now; returns when what is known of it is younger than this call.
