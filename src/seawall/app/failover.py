@@ -141,9 +141,7 @@ class FailoverSection(Section):
     ] = _FAILOVER.patroni
     allow_loss: Annotated[
         bool,
-        truth(
-            "Promote a replica even if a synchronous one that may have acknowledged more can't be asked."
-        ),
+        truth("Promote a replica even if a synchronous one that may have acknowledged more can't be asked."),
     ] = _FAILOVER.allow_loss
     sole_proxy: Annotated[
         bool,
