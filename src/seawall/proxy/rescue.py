@@ -303,7 +303,7 @@ class Rescuing:
             server.abort()
             server.pool.forget(server)
             self.pinner.mend()
-            turns = case.loss.journal.turns()
+            turns = case.loss.journal.turns()[case.skipped :]
             texts = ladder.texts_of(turns[result], case.loss.names, case.loss.journal.unnamed)
             shown = ladder.shown(texts[0]) if texts else ""
             why = f"statement {result + 1} gave another result when it was run again: {shown}"
