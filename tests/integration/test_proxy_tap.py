@@ -37,6 +37,15 @@ class End:
         self.kinds += [chr(kind) for kind, _ in self.reader.feed(data)]
         self.came.set()
 
+    def get_extra_info(self, name):
+        return None
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def is_closing(self):
+        return self.closed
+
     def close(self):
         self.closed = True
 

@@ -25,10 +25,11 @@ def mirror_tests(root: Path = tree.ROOT) -> list[Path]:
     found = []
     for path in allow_list():
         folder = root / "tests" / path.relative_to(tree.ROOT / "src" / "seawall").parts[0]
-        found += [
-            *sorted(folder.glob(f"test_{path.stem}.py")),
-            *sorted(folder.glob(f"test_{path.stem}_*.py")),
-        ]
+        for place in (folder, folder / path.parent.name):
+            found += [
+                *sorted(place.glob(f"test_{path.stem}.py")),
+                *sorted(place.glob(f"test_{path.stem}_*.py")),
+            ]
     return found
 
 
