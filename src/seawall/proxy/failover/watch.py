@@ -161,7 +161,8 @@ class Prober:
                     self._lost(error)
             finally:
                 attempt.cancel()
-                if attempt.done() and not attempt.cancelled() and attempt.exception() is None:
+                await asyncio.wait({attempt})  # what it has begun to open is closed by itself
+                if not attempt.cancelled() and attempt.exception() is None:
                     attempt.result().close()
             if pause_s:
                 await asyncio.wait({self._nudge}, timeout=pause_s)
@@ -365,6 +366,7 @@ class Watch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # sockets are closed by the loop
         self._tasks = []
 
     def observations(self) -> tuple[Observation, ...]:
