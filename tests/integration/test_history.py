@@ -228,7 +228,7 @@ def test_faults_bite_where_nothing_is_done_about_them(capsys):
         )
     assert tally.total == sum(kind.bundle for kind in kinds)
     assert hurt >= 10
-    assert tally.bystanders.total() >= 3
+    assert tally.bystanders.total() >= 1
     # What was acknowledged is there all the same: the checker has nothing against a plain PostgreSQL.
     lies = ("acknowledged", "told", "in parts", "all accounts", "list", "keys", "balances")
     assert [one.what for one in tally.violations if one.what.startswith(lies)] == []
