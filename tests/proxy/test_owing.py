@@ -10,6 +10,8 @@ from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import messages
 from tests.proxy.test_server import Listener, Wire
 
+pytestmark = pytest.mark.interpreted  # its fakes are no subclasses of compiled classes
+
 ROW = messages.data_row([b"777", b"0/16ED4D0", None])
 QUERY_ANSWER = SAMPLE_COLUMNS + ROW + SAMPLE_TAIL
 BATCH_ANSWER = messages.BIND_COMPLETE + ROW + SAMPLE_BATCH_TAIL

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,8 @@ from seawall.proxy.naming import CLOSED, WAITING
 from seawall.proxy.replay.journal import Canon
 from seawall.proxy.replaying import UNDONE, Replaying, Script
 from seawall.wire.pgwire import messages
+
+pytestmark = pytest.mark.interpreted  # its fakes are no subclasses of compiled classes
 
 READY = messages.ready_for_query(b"T")
 answer = st.lists(

@@ -24,6 +24,7 @@ def test_what_has_no_socket_has_none():
     assert descriptor(Transport(None)) == -1
 
 
+@pytest.mark.interpreted
 def test_it_is_not_used_by_itself():
     with pytest.raises(TypeError):
         Sink()
