@@ -105,7 +105,7 @@ class Client(Speech):
             journal.say(data)
         if not (self._carry or self._skip or server.unsynced or server.copying):
             size = len(data)
-            if size >= HEADER_BYTES and data[0] == framing.QUERY:
+            if size > HEADER_BYTES and data[0] == framing.QUERY:
                 length: int = HEADER.unpack_from(data, 0)[1]
                 if length + 1 == size:
                     suspect = suspicion(data[5:-1])

@@ -31,6 +31,7 @@ from seawall.proxy.statements import (
     effect,
     parse_message,
     parse_suspicion,
+    parsed_text,
 )
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
@@ -327,7 +328,7 @@ class Naming(Sink):
             self._changed = True
         if what != COMMITS:
             return b""
-        text = statement.tail if statement is not None else (self.unnamed or b"")[HEADER_BYTES + 1 :]
+        text = statement.tail if statement is not None else parsed_text(self.unnamed)
         return self._sample(server, text.partition(b"\0")[0])
 
     def _parse(self, server: Server, data: bytes, position: int, after: int) -> tuple[bytes, int]:
@@ -421,7 +422,7 @@ class Naming(Sink):
             self.statements = None if journal.names is None else dict(journal.names)
             self.prepared_bytes = journal.names_bytes
         self.unnamed = journal.unnamed
-        self._effect = effect((self.unnamed or b"")[HEADER_BYTES + 1 :][:COMMIT_BYTES])
+        self._effect = effect(parsed_text(self.unnamed)[:COMMIT_BYTES])
         self._changed = False
         self._parsed_here = False
         self.carry(b"")

@@ -118,7 +118,7 @@ class Server(Owing):
                     pending.popleft()
                 self.copying = False
                 if data[position + 5 : position + 8] not in ORDINARY_TAGS:
-                    self._tagged(data[position + 5 : after - 1])
+                    self._tagged(data[position + 5 : max(after - 1, position + 5)])
                 if after + READY_BYTES == end and data.startswith(READY_HEAD, after):
                     after += self._ended(data[after + 5])
             elif kind == ROW_DESCRIPTION or kind == NO_DATA or kind == BIND_COMPLETE:  # noqa: PLR1714, SIM109

@@ -109,7 +109,9 @@ class Speech(Naming):
                     start = until
             else:
                 if self.journal is not None and self.journal.resolves and kind in ASKED_AHEAD:
-                    ahead = self._ahead_of(server, kind, data[position + HEADER_BYTES : after - 1])
+                    ahead = self._ahead_of(
+                        server, kind, data[position + HEADER_BYTES : max(after - 1, position + HEADER_BYTES)]
+                    )
                     if ahead:
                         out.append(data[start:position])
                         out.append(ahead)
@@ -214,7 +216,7 @@ class Speech(Naming):
         if self.journal is not None:
             self.journal.say(data)
         server.since = monotonic()
-        if data[0] == framing.QUERY and HEADER.unpack_from(data, 0)[1] + 1 == len(data):
+        if data[0] == framing.QUERY and HEADER_BYTES < len(data) == HEADER.unpack_from(data, 0)[1] + 1:
             suspect = suspicion(data[HEADER_BYTES:-1])
             if suspect and self._answered(server, suspect, data[HEADER_BYTES:-1]):
                 return
@@ -272,7 +274,7 @@ class Speech(Naming):
             server.unsynced = self._parsed_here = False
             self.unnamed = server.unnamed = None
             self.pool.queries += 1
-            sql = data[position + HEADER_BYTES : after - 1]
+            sql = data[position + HEADER_BYTES : max(after - 1, position + HEADER_BYTES)]
             flags = suspicion(sql) if after <= len(data) else UNKNOWN
             if flags:
                 self._suspect(server, flags, sql)

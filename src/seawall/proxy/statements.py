@@ -89,6 +89,13 @@ def _remembered(sql: bytes) -> int:
     return suspicion(sql)
 
 
+def parsed_text(message: bytes | None) -> bytes:
+    """What an unnamed Parse message says, with what follows; nothing if there is none."""
+    if message is None or len(message) <= HEADER_BYTES:
+        return b""
+    return message[HEADER_BYTES + 1 :]
+
+
 def parse_message(name: bytes, tail: bytes) -> bytes:
     """A Parse message made of its parts."""
     return HEADER.pack(PARSE, HEADER_BYTES + len(name) + len(tail)) + name + b"\0" + tail

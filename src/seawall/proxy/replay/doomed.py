@@ -162,7 +162,7 @@ class Doomed:
         """The answer to one message of a batch; ``None`` if it is refused."""
         if kind == framing.CLOSE:
             if body[:1] == b"S":
-                self._texts.pop(body[1:].partition(b"\0")[0], None)
+                self._texts.pop(_name(body).partition(b"\0")[0], None)
             return messages.CLOSE_COMPLETE
         if kind == framing.PARSE:
             name, _, rest = body.partition(b"\0")
@@ -176,11 +176,11 @@ class Doomed:
         if kind == framing.DESCRIBE:
             nothing = HEADER.pack(framing.NO_DATA, 4)
             if body[:1] == b"S":
-                text = self._text_of(body[1:].partition(b"\0")[0])
+                text = self._text_of(_name(body).partition(b"\0")[0])
                 return (
                     HEADER.pack(framing.PARAMETER_DESCRIPTION, 6) + b"\0\0" + nothing if ends(text) else None
                 )
-            return nothing if self._is_bound(body[1:]) else None
+            return nothing if self._is_bound(_name(body)) else None
         if kind == framing.EXECUTE and self._is_bound(body):
             self._finished = self._skipping = True  # what follows in this batch would need a server
             return self._end(self._bound)
@@ -206,3 +206,8 @@ class Doomed:
     def _refusal(self) -> bytes:
         error, self._error = self._error, b""
         return error or ABORTED
+
+
+def _name(body: bytes) -> bytes:
+    """What is behind the first byte, which may be missing: a compiled slice must not begin behind the end."""
+    return body[1:] if body else b""

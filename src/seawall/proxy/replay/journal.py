@@ -39,8 +39,8 @@ WHOLE: Final = frozenset(
 FIELD: Final = Struct(">IHIhih")
 """Of a column behind its name: table, column, type, size, modifier, format."""
 READY_BYTES: Final = HEADER_BYTES + 1
-NO_VALUE: Final = b"\xff\xff\xff\xff"
-"""The length of NULL in a DataRow."""
+NO_NUMBER: Final = b"\0\3\xff\xff\xff\xff"
+"""How a DataRow of three columns begins whose first is NULL."""
 NO_TABLE: Final = b"\0\0\0\0"
 
 
@@ -171,7 +171,7 @@ class Journal:
     @property
     def numbered(self) -> bool:
         """Whether a sample tells the transaction's number, or is on its way and will."""
-        return self.sampled_early and self.sample[2:6] != NO_VALUE
+        return self.sampled_early and not self.sample.startswith(NO_NUMBER)
 
     def seen(self) -> Canon:
         """What the client has seen, made canonical."""
