@@ -181,3 +181,14 @@ def test_a_replica_that_is_the_only_server_is_believed():
         end.server.data_received(error)
     assert world.heard(0) == [("E", "25006"), ("Z", b"I")]
     assert not world.clients[0].transport.closed
+
+
+def test_the_commit_of_a_failed_transaction_rolls_it_back_wherever_it_is_answered(world):
+    world.say(0, messages.query("begin"))
+    world.say(0, messages.query("fail"))
+    told = len(world.heard(0))
+    world.clients[0].data_received(messages.query("commit"))
+    end = next(one for one in world.ends if one.server.pending)
+    end.answers = b""
+    end.server.connection_lost(None)
+    assert world.heard(0)[told:] == [("C", b"ROLLBACK\0"), ("Z", b"I")]

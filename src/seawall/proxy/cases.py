@@ -152,12 +152,14 @@ def errors_owed(case: Case, error: bytes, openings: list[bool]) -> bytes:
     """
     out: list[bytes] = []
     failed = False
-    for number, _ in enumerate(case.turns_owed):
+    for number, kind in enumerate(case.turns_owed):
         opened = number < len(openings) and openings[number]
         if not failed:
             out.append(error)
+        elif opened or kind == owed.SYNCED:  # a batch would need an answer to each of its messages
+            out.append(ABORTED)
         else:
-            out.append(ABORTED if opened else messages.command_complete("ROLLBACK"))
+            out.append(messages.command_complete("ROLLBACK"))
         out.append(messages.ready_for_query(b"E" if opened else b"I"))
         failed = opened
     return b"".join(out)

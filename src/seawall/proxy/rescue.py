@@ -99,6 +99,7 @@ class Rescuing:
             split=server.mid_message or client.mid_message,
             unsent=len(client.carried()),
             unexecuted=server.unexecuted,
+            failed=server.status == framing.IN_FAILED_TRANSACTION,
         )
 
     def lost(self, client: Client, server: Server) -> None:
@@ -149,14 +150,11 @@ class Rescuing:
     def _acquire(self, client: Client) -> None:
         """Get a server for a case: at once while the primary serves, else when there is one."""
         if not self._worker.following.held:
-            self._queue(client)
+            client.pool.wait_first(client)
         elif self._turn is client:
-            self._queue(client, alone=True)
+            client.pool.wait_first(client, alone=True)
         else:
             self.waiting.append(client)
-
-    def _queue(self, client: Client, *, alone: bool = False) -> None:
-        client.pool.wait_first(client, alone=alone)
 
     def take_from(self, pool: Pool) -> None:
         """Clients are held: those with a case wait here, so that they can have their turns alone."""
@@ -169,7 +167,7 @@ class Rescuing:
         while self.waiting:
             client = self.waiting.popleft()
             if client.state != CLOSED and client.rescue is not None:
-                self._queue(client)
+                client.pool.wait_first(client)
 
     def take_turns(self, done: Any) -> None:  # noqa: ANN401 -- called with nothing when all have had theirs
         """A new primary is there for cases alone: one after another."""
@@ -182,7 +180,7 @@ class Rescuing:
             client = self.waiting.popleft()
             if client.state != CLOSED and client.rescue is not None:
                 self._turn = client
-                self._queue(client, alone=True)
+                client.pool.wait_first(client, alone=True)
                 return
         done, self._turn_done = self._turn_done, None
         if done is not None:

@@ -109,9 +109,7 @@ class Speech(Naming):
                     start = until
             else:
                 if self.journal is not None and self.journal.resolves and kind in ASKED_AHEAD:
-                    ahead = self._ahead_of(
-                        server, kind, data[position + HEADER_BYTES : max(after - 1, position + HEADER_BYTES)]
-                    )
+                    ahead = self._ahead_of(server, kind, data, position, after)
                     if ahead:
                         out.append(data[start:position])
                         out.append(ahead)
@@ -200,9 +198,10 @@ class Speech(Naming):
         self._rest(server)
         return True
 
-    def _ahead_of(self, server: Server, kind: int, sql: bytes) -> bytes:
+    def _ahead_of(self, server: Server, kind: int, data: bytes, position: int, after: int) -> bytes:
         if kind == framing.QUERY:
-            return self._ahead(server, sql)
+            first = position + HEADER_BYTES
+            return self._ahead(server, data[first : max(after - 1, first)])
         return self._sample_change(server) if self._changed else b""
 
     def _ahead(self, server: Server, sql: bytes) -> bytes:

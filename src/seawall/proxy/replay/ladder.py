@@ -7,7 +7,7 @@ that fits:
 the session is held to its server                                      END, with the reason
 nothing was said, or nothing of it was executed and nothing was told   MIGRATE, or RESEND what was said
 the server is a replica and refused it, and nothing was told           RESEND
-ROLLBACK is in flight, and nothing else                                ROLLED_BACK
+ROLLBACK is in flight, or COMMIT of one that failed, and nothing else  ROLLED_BACK
 COMMIT is in flight                                                    RESOLVE, or UNKNOWN where that is off
 a transaction is open, no COMMIT was sent                              REPLAY, or LOST where it can't be
 no transaction; all that is in flight provably changes nothing         RESEND; REPLAY if part was delivered
@@ -111,6 +111,7 @@ class Loss:
         turns_owed: how many ReadyForQuery were owed.
         age_s: of the transaction.
         pins: what holds the session to its server.
+        failed: the transaction that was open had failed.
         unexecuted: the server refused what was said, because it takes no writes.
         split: the client has got part of a message, or the server has.
         unsent: so many bytes that were said last are the beginning of a message, and wait for its end.
@@ -124,6 +125,7 @@ class Loss:
     pins: Sequence[str] = ()
     split: bool = False
     unexecuted: bool = False
+    failed: bool = False
     unsent: int = 0
 
     def turns(self) -> list[bytes]:
@@ -171,6 +173,8 @@ def decide(loss: Loss, rules: Rules) -> Decision:
         return _alone(loss, rules, flight)
     if flight.flags & classify.ROLLS_BACK and len(flight.texts) == 1 and not flight.flags & HARD:
         return Decision(Way.ROLLED_BACK, "the transaction is rolled back, as was asked for")
+    if loss.failed and flight.flags & classify.COMMITS and len(flight.texts) == 1 and not flight.flags & HARD:
+        return Decision(Way.ROLLED_BACK, "the transaction had failed, so its COMMIT rolls it back")
     if flight.flags & ENDINGS or journal.spoiled:
         return _ending(loss, rules, flight)
     if _behind_rollback(flight):
