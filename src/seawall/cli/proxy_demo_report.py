@@ -17,7 +17,7 @@ from seawall.cli.proxy_demo_shop import Audit
 
 __all__ = ["Facts", "Figures", "Replacement", "Report", "report"]
 
-BACK_MAX_S: Final = 4.0
+BACK_MAX_S: Final = 2.0
 """From the SIGKILL to the first transfer through the new worker; on an idle machine it is one second."""
 PAUSE_MAX_S: Final = 10.0
 """From the primary's SIGKILL to the next checkout; on an idle machine it is a second."""
