@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -125,4 +126,16 @@ def test_ctrl_c_waits_for_the_end_of_what_must_not_be_disturbed() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             seen.append("worked")
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        assert seen == ["worked", "cancelled"]
+
+
+def test_ctrl_c_that_another_thread_takes_waits_as_well() -> None:
+    with ThreadPoolExecutor() as pool, Interrupt() as interrupt:
+        pool.submit(int).result()  # a thread that was there before the mask
+        seen = []
+        interrupt.cancel = lambda: seen.append("cancelled")
+        with undisturbed():
+            os.kill(os.getpid(), signal.SIGINT)
+            pool.submit(int).result()
+            seen.append("worked")
         assert seen == ["worked", "cancelled"]

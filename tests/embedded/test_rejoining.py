@@ -18,6 +18,11 @@ class FakeNode:
         self.log = log
         self.done: list[str] = []
 
+        self.receives = [("1",)]
+
+    def execute(self, sql: str) -> list[tuple[str]]:
+        return self.receives
+
     def log_tail(self) -> str:
         return self.log
 
@@ -32,9 +37,9 @@ class FakeLeader:
     name = "pg1"
 
     def __init__(self, *followers: str) -> None:
-        self.followers = [(name,) for name in followers]
+        self.followers = [(name, "1") for name in followers]
 
-    def execute(self, sql: str) -> list[tuple[str]]:
+    def execute(self, sql: str) -> list[tuple[str, str]]:
         return self.followers
 
 
@@ -65,6 +70,14 @@ def test_a_replica_that_streams_already_is_left_alone() -> None:
     node = FakeNode(standby=True)
     assert rejoining.rejoin(node, FakeLeader("pg2"), launch).method == "started"
     assert "stop fast" not in node.done
+
+
+def test_a_replica_that_is_sent_the_old_timeline_does_not_follow() -> None:
+    node = FakeNode(standby=True)
+    node.receives = [("0",)]
+    assert not rejoining.follows(node, FakeLeader("pg2"))
+    node.receives = []
+    assert not rejoining.follows(node, FakeLeader("pg2"))
 
 
 def test_a_former_primary_is_never_started_as_it_is(attempts) -> None:

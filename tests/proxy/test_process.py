@@ -1,5 +1,6 @@
 """What a worker process is given comes whole, from its parent, or it does not start."""
 
+import asyncio
 import io
 import os
 import pickle
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from seawall.proxy import process
-from seawall.proxy.process import LENGTH_BYTES, Inheritance, inherit
+from seawall.proxy.process import LENGTH_BYTES, Inheritance, WorkerProcess, inherit
 from seawall.proxy.settings import Auth, Backend, ProxySettings, User
 from seawall.proxy.supervisor import START
 
@@ -82,7 +83,19 @@ def test_a_worker_without_a_supervisor_ends_with_a_reason():
         [sys.executable, "-c", START], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20
     )
     assert done.returncode == 1
-    assert b"the supervisor ended before" in done.stderr
+    assert done.stderr.startswith(b"seawall: the supervisor ended before")
+
+
+def test_a_worker_whose_supervisor_ends_before_it_is_ready_stops(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        monkeypatch.setattr(process.sys, "stdout", gone)
+        worker = object.__new__(WorkerProcess)
+        worker._now, worker._stop = asyncio.Event(), asyncio.Event()
+        worker._report_ready()
+    assert worker._now.is_set()
+    assert worker._stop.is_set()
 
 
 def test_secrets_are_not_in_what_is_printed():

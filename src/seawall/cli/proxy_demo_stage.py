@@ -377,10 +377,16 @@ def undisturbed() -> Iterator[None]:
     """Ctrl-C waits until the block is over, in this process and in those that are started meanwhile.
 
     A terminal sends it to the workers as well, and one that is just being started would die of it and print
-    where. Workers that run don't heed it: their supervisor tells them what to do.
+    where. Workers that run don't heed it: their supervisor tells them what to do. To be called in the main
+    thread. The mask is for what is started; another thread of this process may take the signal all the same.
     """
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)

@@ -35,6 +35,13 @@ FOLLOW_TIMEOUT_S: Final = 20.0
 
 FOLLOW_POLL_S: Final = 0.02
 
+STREAMS: Final = """
+SELECT application_name, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+FROM pg_stat_replication WHERE state = 'streaming'
+"""
+"""Who is streamed to, and the timeline that is written."""
+RECEIVES: Final = "SELECT received_tli FROM pg_stat_wal_receiver"
+
 HOPELESS: Final = (
     "has already been removed",
     "forked off current database system timeline",
@@ -66,9 +73,16 @@ class Rejoin:
 
 
 def follows(node: Node, leader: Node) -> bool:
-    """Whether the leader streams to the node at this moment; ``DatabaseUnavailable`` if it doesn't answer."""
-    question = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
-    return (node.name,) in leader.execute(question)
+    """Whether the leader streams what it writes now to the node; ``DatabaseUnavailable`` if it is not there.
+
+    For a moment it also streams to a replica that is ahead of it: what the old timeline has up to the fork.
+    """
+    streams = {name: timeline for name, timeline in leader.execute(STREAMS)}  # noqa: C416 -- mypy takes no other
+    if node.name not in streams:
+        return False
+    with suppress(DatabaseUnavailable):
+        return node.execute(RECEIVES) == [(streams[node.name],)]
+    return False
 
 
 def wait_streaming(node: Node, leader: Node, timeout_s: float = FOLLOW_TIMEOUT_S) -> None:

@@ -88,8 +88,7 @@ class WorkerProcess:
         watcher = loop.create_task(self._watch_parent())
         self._row.write(**dict.fromkeys(COLUMNS, 0))
         self._row.write(pid=self.worker.pid)
-        sys.stdout.buffer.write(READY_LINE)
-        sys.stdout.buffer.flush()
+        self._report_ready()
         await self._stop.wait()
         for server in servers:
             server.close()
@@ -97,6 +96,13 @@ class WorkerProcess:
         for task in (sweeper, watcher):
             task.cancel()
         control.close()
+
+    def _report_ready(self) -> None:
+        try:
+            os.write(sys.stdout.fileno(), READY_LINE)
+        except BrokenPipeError:  # the supervisor has ended meanwhile
+            self._now.set()
+            self._stop.set()
 
     def _asked(self) -> None:
         if self._stop.is_set():
@@ -156,7 +162,10 @@ async def serve(given: Inheritance) -> None:
 
 def main() -> None:
     """Run the process."""
-    given = inherit()
+    try:
+        given = inherit()
+    except EOFError as error:
+        sys.exit(f"seawall: {error}")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.collect()
