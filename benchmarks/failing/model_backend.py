@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any
 
 from benchmarks.failing.model import COUNTERS, Cluster, Node, Xact
-from seawall.proxy.owing import SAMPLE
+from seawall.proxy.owed import SAMPLE
 from seawall.proxy.rescue import REFUSING
 from seawall.proxy.topology import format_lsn
 from seawall.wire.pgwire import messages

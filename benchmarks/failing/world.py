@@ -303,7 +303,7 @@ class World:
         self.worker = SimulatedWorker(told, 0, 1, Block().row(0), b"key")
         self.worker.world = self
         self.worker.clock = self.clock
-        self.worker.now = self.clock.now
+        self.worker.signals.now = self.clock.now
         self.sweeper = Sweeper(self.worker)
         self.pool = self.worker.pool_for("u", "d")
         self.memory = Memory()

@@ -1,6 +1,6 @@
 """A world of clients and model servers in which servers are lost."""
 
-from seawall.proxy.owing import SAMPLE
+from seawall.proxy.owed import SAMPLE
 from seawall.proxy.rescue import REFUSING
 from seawall.proxy.settings import Replay, ReplayMode
 from seawall.wire.pgwire import messages

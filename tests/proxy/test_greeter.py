@@ -148,7 +148,7 @@ def test_a_limit_of_clients_is_told(world):
 
 
 def test_a_proxy_that_drains_lets_nobody_in(world):
-    world.worker.draining = True
+    world.worker.signals.draining = True
     assert error(say(world, HELLO))["C"] == "57P03"
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from seawall.proxy.home import Home
+from seawall.proxy.home import Home, Signals
 
 
 def test_it_takes_a_pool_to_be_one():
     with pytest.raises(TypeError):
-        Home(database="d", session=False, statement_mode=False, statements_per_client=1)
+        Home(database="d", session=False, statement_mode=False, statements_per_client=1, signals=Signals(0.0))
 
 
 def test_it_begins_with_nothing_counted():

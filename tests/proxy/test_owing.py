@@ -3,7 +3,7 @@
 import pytest
 
 from seawall.proxy import owed
-from seawall.proxy.owing import SAMPLE_BATCH_TAIL, SAMPLE_COLUMNS, SAMPLE_TAIL
+from seawall.proxy.owed import SAMPLE_BATCH_TAIL, SAMPLE_COLUMNS, SAMPLE_TAIL
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.server import Server
 from seawall.proxy.statements import Statement

@@ -243,7 +243,7 @@ def test_pools_that_wait_for_a_place_get_it_when_it_is_free():
         say(world, holder, COMMIT)
         assert [served(wire)[-1:] for wire in wires] == [[("Z", b"I")]] * 2
         assert len(world.pool.servers) + len(other.servers) == 1
-        assert not world.worker.sharing.contended
+        assert not world.worker.signals.contended
 
 
 def test_a_pool_that_is_never_idle_lets_others_have_their_turn():

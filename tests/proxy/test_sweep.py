@@ -205,7 +205,7 @@ def test_the_reserve_is_for_those_who_wait_long(clocked):
 def test_an_idle_connection_is_closed_when_it_is_old_or_unused(clocked, setting, seconds):
     clocked.told(server_lifetime_s=0.0, server_idle_timeout_s=0.0)
     clocked.told(**{setting: seconds})
-    clocked.worker.now = clocked.now
+    clocked.worker.signals.now = clocked.now
     clocked.client(ROWS)
     (server,) = clocked.pool.idle
     clocked.after(49.0)
@@ -235,10 +235,10 @@ def test_an_old_connection_that_is_in_use_is_left_alone(clocked):
 @pytest.mark.interpreted
 def test_the_least_is_opened_ahead_and_not_while_draining(clocked):
     clocked.told(min_size=1)
-    clocked.worker.draining = True
+    clocked.worker.signals.draining = True
     clocked.after(0.1)
     assert not clocked.pool.servers
-    clocked.worker.draining = False
+    clocked.worker.signals.draining = False
     clocked.after(0.1)
     assert len(clocked.pool.idle) == 1
     clocked.after(0.1)

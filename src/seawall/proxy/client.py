@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any, Final
 
 from seawall.proxy import owed
+from seawall.proxy.exchange import QUERY_ALONE, bind_end, parse_end
 from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.replay.doomed import Doomed
 from seawall.proxy.replay.journal import Journal
@@ -41,6 +42,8 @@ HELD_LIMIT: Final = 65_536
 COMMIT_LETTERS: Final = frozenset(b"cCeE/- \n\t\r")
 """What a COMMIT may begin with."""
 CHANGE_LETTERS: Final = frozenset(b"iIuUdDmM")
+WRITE: Final = write
+"""A name of its own: compiled code looks up those of other modules at every call."""
 COPYING: Final = frozenset({framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL})
 
 
@@ -85,6 +88,7 @@ class Client(Speech):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone: its server goes back if that is possible."""
         del error
+        self.fd = -1
         if self.state == CLOSED:
             return
         self.state = CLOSED
@@ -103,9 +107,9 @@ class Client(Speech):
         journal = self.journal
         if journal is not None:
             journal.say(data)
-        if not (self._carry or self._skip or server.unsynced or server.copying):
-            size = len(data)
-            if size > HEADER_BYTES and data[0] == framing.QUERY:
+        size = len(data)
+        if size > HEADER_BYTES and not (self._carry or self._skip or server.unsynced or server.copying):
+            if data[0] == framing.QUERY:
                 length: int = HEADER.unpack_from(data, 0)[1]
                 if length + 1 == size:
                     suspect = suspicion(data[5:-1])
@@ -122,10 +126,22 @@ class Client(Speech):
                                 data = self._ahead(server, data[5:-1]) + data
                     if self.unnamed is not None:
                         self.unnamed = server.unnamed = None  # a Query drops it
-                    server.pending.append(owed.SIMPLE)
+                    if server.whole or server.entered:
+                        server.pending.append(owed.SIMPLE)
+                    else:
+                        server.whole = QUERY_ALONE
                     self.pool.queries += 1
                     server.send(data)
                     return
+            elif not (server.whole or server.entered):
+                if data[0] == framing.PARSE:
+                    end = parse_end(data)
+                    if end and self._batched(server, data, end):
+                        return
+                elif data[0] == framing.BIND:
+                    end = bind_end(data)
+                    if end and self._bound(server, data, end):
+                        return
         self._converse(server, data)
 
     def _unattached(self, data: bytes) -> bytes:
@@ -150,16 +166,26 @@ class Client(Speech):
             else:
                 journal.told = True
                 journal.last = data
-        transport = self.transport
-        if transport.get_write_buffer_size() or transport.is_closing():
-            transport.write(data)
+        if self.buffered and self._holds_back():
+            self.transport.write(data)
             return
         try:
-            taken = write(self.fd, data)
+            taken: int = WRITE(self.fd, data)
         except OSError:
             taken = 0
         if taken != len(data):
-            transport.write(data[taken:])
+            self.tell(data[taken:])
+
+    def tell(self, data: bytes) -> None:
+        """Say something to the client, by its transport."""
+        self.buffered = True
+        self.transport.write(data)
+
+    def _holds_back(self) -> bool:
+        """Whether what it was told before, by the transport, is not all on its way."""
+        transport = self.transport
+        self.buffered = bool(transport.get_write_buffer_size()) or bool(transport.is_closing())
+        return self.buffered
 
     def settled(self, server: Server) -> None:
         """Everything is answered: give the server back, unless a transaction or something else keeps it."""
@@ -187,7 +213,7 @@ class Client(Speech):
             self.server = self.journal = None
             self.state = DETACHED
             pool.put(server)
-            if self.worker.draining:
+            if pool.signals.draining:
                 self.worker.drain_client(self)
 
     def parameter(self, server: Server, body: bytes) -> None:
@@ -282,7 +308,7 @@ class Client(Speech):
         if doomed.over:
             self.doomed = None
         if answers:
-            self.transport.write(answers)
+            self.tell(answers)
         return data
 
     def _hold(self, data: bytes) -> None:
@@ -346,6 +372,7 @@ class Client(Speech):
         while position + HEADER_BYTES <= end:
             kind, length = HEADER.unpack_from(data, position)
             if kind == framing.TERMINATE:
+                self.buffered = True
                 self.transport.close()
                 return
             if kind != framing.FLUSH and kind not in COPYING:

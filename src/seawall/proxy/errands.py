@@ -58,6 +58,7 @@ class Batch(Sink):
         server.unnamed = None  # a Query drops it, and a Parse takes its place
         for _ in range(answers):
             server.pending.append(owed.SIMPLE)
+        server.buffered = True
         server.transport.write(data)
 
     def deliver(self, data: bytes) -> None:

@@ -45,7 +45,7 @@ class Fitting:
         out = [self._news(client, reported)]
         out.append(messages.backend_key_data(client.pid, client.key))
         out.append(messages.ready_for_query(b"I"))
-        client.transport.write(b"".join(out))
+        client.tell(b"".join(out))
 
     def _news(self, client: Client, reported: Reported) -> bytes:
         """What the client doesn't know yet of what its server reports."""
@@ -101,7 +101,7 @@ class Fitting:
             return
         if client.parameters is not server.parameters:
             client.parameters = server.parameters
-            client.transport.write(self._news(client, server.parameters))
+            client.tell(self._news(client, server.parameters))
         client.proceed()
 
     def examine(self, client: Client, server: Server) -> None:

@@ -91,6 +91,7 @@ class Following:
         count = 0
         for pool in list(self._worker.pools.values()):
             for server in [one for one in pool.servers if one.backend.name == name]:
+                server.buffered = True
                 server.transport.abort()
                 server.connection_lost(None)
                 count += 1

@@ -176,7 +176,7 @@ class Greeter(asyncio.Protocol):
         if worker.full(request.user):
             self._refuse("53300", "sorry, too many clients already")
             return
-        if worker.draining:
+        if worker.signals.draining:
             self._refuse("57P03", "the proxy is shutting down")
             return
         method, secret = worker.proof(request.user, loopback=self._loopback())

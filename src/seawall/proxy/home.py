@@ -8,6 +8,23 @@ from typing import Any
 from seawall.proxy.server import Server
 
 
+class Signals:
+    """What all pools of a worker have to heed, close by because it is looked at in every transaction.
+
+    Attributes:
+        draining: no transaction may begin.
+        contended: a pool waits for a place that another one has.
+        now: the clock as of the last sweep, for what needs no better.
+    """
+
+    __slots__ = ("contended", "draining", "now")
+
+    def __init__(self, now: float) -> None:
+        self.draining: bool = False
+        self.contended: bool = False
+        self.now: float = now
+
+
 class Home(ABC):
     """Where a client's servers come from, as far as the client knows it; ``pool.Pool`` is the whole of it.
 
@@ -16,6 +33,7 @@ class Home(ABC):
         session: whether clients keep their server between transactions.
         statement_mode: whether there may be none of several statements.
         statements_per_client: named statements that one client may hold.
+        signals: what to heed.
     """
 
     __slots__ = (
@@ -24,18 +42,26 @@ class Home(ABC):
         "errors",
         "queries",
         "session",
+        "signals",
         "statement_mode",
         "statements_per_client",
         "transactions",
     )
 
     def __init__(
-        self, *, database: str, session: bool, statement_mode: bool, statements_per_client: int
+        self,
+        *,
+        database: str,
+        session: bool,
+        statement_mode: bool,
+        statements_per_client: int,
+        signals: Signals,
     ) -> None:
         self.database: str = database
         self.session: bool = session
         self.statement_mode: bool = statement_mode
         self.statements_per_client: int = statements_per_client
+        self.signals: Signals = signals
         self.transactions: int = 0
         self.queries: int = 0
         self.errors: int = 0

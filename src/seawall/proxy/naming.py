@@ -89,6 +89,7 @@ class Naming(Sink):
         "_skip",
         "address",
         "began_at",
+        "buffered",
         "clogged",
         "connected_at",
         "database",
@@ -99,6 +100,7 @@ class Naming(Sink):
         "ledger",
         "parameters",
         "pid",
+        "plain",
         "pool",
         "prepared_bytes",
         "refused_at",
@@ -156,6 +158,10 @@ class Naming(Sink):
         """So many bytes are still to come of that one."""
         self.unnamed: bytes | None = None
         """The last unnamed Parse: the server on which it is bound may be another one."""
+        self.plain: bytes | None = None
+        """An unnamed Parse that changes nothing, the last that was looked at."""
+        self.buffered: bool = True
+        """Its transport may hold back what has to go first."""
         self._held: bytes = b""
         self._skip: int = 0
         self._deaf: bool = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from seawall.proxy.replay.journal import FIELD
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing, messages
+from seawall.wire.pgwire.framing import HEADER
 
 # What is owed. Small numbers, because they are compared on every message.
 SIMPLE: Final = 1
@@ -82,6 +84,33 @@ PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
 CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
 CLOSE_NOTHING: Final = messages.close_statement("seawall_nothing")
 """Changes nothing; and ends a copy, as any message does that has no business in one."""
+
+SAMPLE: Final = (
+    "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_current_wal_insert_lsn(),"
+    " pg_catalog.pg_last_wal_replay_lsn()"
+)
+"""What a COMMIT is resolved by: its transaction, where it stands in the log, and the last recovery's end."""
+SAMPLE_QUERY: Final = messages.query(SAMPLE)
+_COLUMNS: Final = (
+    (b"pg_current_xact_id_if_assigned", 5069),
+    (b"pg_current_wal_insert_lsn", 3220),
+    (b"pg_last_wal_replay_lsn", 3220),
+)
+_DESCRIBED: Final = b"\0\3" + b"".join(
+    name + b"\0" + FIELD.pack(0, 0, type_oid, 8, -1, 0) for name, type_oid in _COLUMNS
+)
+SAMPLE_COLUMNS: Final = HEADER.pack(framing.ROW_DESCRIPTION, 4 + len(_DESCRIBED)) + _DESCRIBED
+"""How every server describes the answer: xid8 and pg_lsn have fixed numbers, and eight bytes."""
+SAMPLE_TAIL: Final = messages.command_complete("SELECT 1") + messages.ready_for_query(b"T")
+SAMPLE_NAME: Final = "seawall_sample"
+"""Of the statement and of the portal that ask within a batch."""
+SAMPLE_BATCH: Final = (
+    messages.bind(SAMPLE_NAME, SAMPLE_NAME, [])
+    + messages.execute(SAMPLE_NAME)
+    + messages.close_portal(SAMPLE_NAME)
+    + messages.flush()
+)
+SAMPLE_BATCH_TAIL: Final = messages.command_complete("SELECT 1") + messages.CLOSE_COMPLETE
 
 
 class Note:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
+from seawall.proxy.exchange import BATCH, ENTRIES
 from seawall.proxy.owed import (
     CLOSE_COMPLETE_MESSAGE,
     CLOSE_NOTHING,
@@ -40,9 +41,14 @@ from seawall.proxy.owed import (
     PARSED_INSTEAD,
     PARSED_UNSEEN,
     PLAIN_PARSED,
+    SAMPLE_BATCH,
+    SAMPLE_BATCH_TAIL,
     SAMPLE_BOUND,
     SAMPLE_CLOSED,
+    SAMPLE_COLUMNS,
     SAMPLE_EXECUTED,
+    SAMPLE_QUERY,
+    SAMPLE_TAIL,
     SAMPLED,
     SIMPLE,
     SYNCED,
@@ -52,7 +58,7 @@ from seawall.proxy.owed import (
     UNSEEN,
     Note,
 )
-from seawall.proxy.replay.journal import FIELD, Journal
+from seawall.proxy.replay.journal import Journal
 from seawall.proxy.sink import Sink, descriptor
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing, messages
@@ -67,32 +73,6 @@ SAMPLE_ENDS: Final = {
     framing.CLOSE_COMPLETE: SAMPLE_CLOSED,
 }
 CRASHED: Final = b"\0C57P02\0"
-SAMPLE: Final = (
-    "SELECT pg_catalog.pg_current_xact_id_if_assigned(), pg_catalog.pg_current_wal_insert_lsn(),"
-    " pg_catalog.pg_last_wal_replay_lsn()"
-)
-"""What a COMMIT is resolved by: its transaction, where it stands in the log, and the last recovery's end."""
-SAMPLE_QUERY: Final = messages.query(SAMPLE)
-_COLUMNS: Final = (
-    (b"pg_current_xact_id_if_assigned", 5069),
-    (b"pg_current_wal_insert_lsn", 3220),
-    (b"pg_last_wal_replay_lsn", 3220),
-)
-_DESCRIBED: Final = b"\0\3" + b"".join(
-    name + b"\0" + FIELD.pack(0, 0, type_oid, 8, -1, 0) for name, type_oid in _COLUMNS
-)
-SAMPLE_COLUMNS: Final = HEADER.pack(framing.ROW_DESCRIPTION, 4 + len(_DESCRIBED)) + _DESCRIBED
-"""How every server describes the answer: xid8 and pg_lsn have fixed numbers, and eight bytes."""
-SAMPLE_TAIL: Final = messages.command_complete("SELECT 1") + messages.ready_for_query(b"T")
-SAMPLE_NAME: Final = "seawall_sample"
-"""Of the statement and of the portal that ask within a batch."""
-SAMPLE_BATCH: Final = (
-    messages.bind(SAMPLE_NAME, SAMPLE_NAME, [])
-    + messages.execute(SAMPLE_NAME)
-    + messages.close_portal(SAMPLE_NAME)
-    + messages.flush()
-)
-SAMPLE_BATCH_TAIL: Final = messages.command_complete("SELECT 1") + messages.CLOSE_COMPLETE
 OPEN, BROKEN = 0, 1
 
 
@@ -112,11 +92,14 @@ class Owing:
         "applied",
         "astray",
         "backend",
+        "before",
         "born_at",
+        "buffered",
         "cancels",
         "copying",
         "discarded",
         "dying",
+        "entered",
         "fd",
         "journal",
         "key",
@@ -126,7 +109,6 @@ class Owing:
         "overtime",
         "parameters",
         "paused",
-        "pending",
         "pid",
         "pool",
         "retries",
@@ -146,6 +128,7 @@ class Owing:
         "unnamed",
         "unsynced",
         "used_at",
+        "whole",
     )
 
     def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401, PLR0915
@@ -153,7 +136,14 @@ class Owing:
         self.fd: int = descriptor(transport)
         self.sink: Sink = sink
         self.max_statements: int = max_statements
-        self.pending: deque[int] = deque()
+        self.buffered: bool = True
+        """Its transport may hold back what has to go first."""
+        self.entered: deque[int] = deque()
+        """What is owed, but for ``whole``; read it by ``pending``."""
+        self.whole: int = 0
+        """What was said in one go and is all that is owed, as in ``exchange``; 0 for nothing."""
+        self.before: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
+        """Of a batch said in one go: the client's and the server's unnamed Parse before, and its own."""
         self.notes: deque[Note] = deque()
         self.statements: dict[bytes, bool] = {}
         self.unnamed: bytes | None = None
@@ -203,6 +193,19 @@ class Owing:
         """The beginning of its last answer was not passed on."""
         self.dying: bool = False
         """It has said why it ends the connection (``last_error``); nobody has been told."""
+
+    @property
+    def pending(self) -> deque[int]:
+        """What is owed, in order."""
+        if self.whole:
+            self._spell_out()
+        return self.entered
+
+    def _spell_out(self) -> None:
+        what, self.whole = self.whole, 0
+        if what == BATCH:
+            self.notes.append(Note(UNNAMED, None, b"", self.before[0], self.before[1], self.before[2]))
+        self.entered.extend(ENTRIES[what])
 
     def already(self, note: Note) -> bytes:
         """Promise the client a reply to what is not sent; made up at once if nothing is before it.

@@ -105,6 +105,7 @@ class Pool(Home):
             session=mode is PoolMode.SESSION,
             statement_mode=mode is PoolMode.STATEMENT,
             statements_per_client=worker.settings.pooling.statements_per_client,
+            signals=worker.signals,
         )
         self.worker: Any = worker
         self.user: str = user
@@ -186,15 +187,15 @@ class Pool(Home):
             return
         waiting = self.waiting
         if waiting and (not self.paused or waiting[0] is self.privileged):
-            if self.worker.sharing.contended and self.worker.sharing.yields(self, server):
+            if self.signals.contended and self.worker.sharing.yields(self, server):
                 self.discard(server)
                 return
             self.hand(server, waiting.popleft())
             return
         server.sink = self.idle_sink
-        server.used_at = self.worker.now
+        server.used_at = self.signals.now
         self.idle.append(server)
-        if self.worker.sharing.contended:
+        if self.signals.contended:
             self.worker.sharing.share(self)
 
     def hand(self, server: Server, client: Client) -> None:

@@ -365,7 +365,7 @@ class Rescuing:
         answer = answer_of(case, tag)
         if not answer:
             return False
-        client.transport.write(answer)
+        client.tell(answer)
         self._close_case(client, tag.decode().lower(), case)
         client.state = DETACHED
         client.carry(case.carry)
@@ -400,7 +400,7 @@ class Rescuing:
             out += ABORTED if told and opened else error
             told = True
         if out:
-            client.transport.write(out)
+            client.tell(out)
         client.rescue = None
         client.state = DETACHED
         client.carry(b"")
@@ -427,7 +427,7 @@ class Rescuing:
             client.transport.close()
             self._worker.client_gone(client)
         elif case.error and b"SFATAL\0" in case.error and decision.way is Way.END and not case.loss.pins[1:]:
-            client.transport.write(HEADER.pack(framing.ERROR, len(case.error) + 4) + case.error)
+            client.tell(HEADER.pack(framing.ERROR, len(case.error) + 4) + case.error)
             client.state = CLOSED
             client.transport.close()
             self._worker.client_gone(client)

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Final
 
 from seawall.proxy.client import Client
-from seawall.proxy.owing import SAMPLE
+from seawall.proxy.owed import SAMPLE
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.resolving import sample_from

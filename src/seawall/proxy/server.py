@@ -14,6 +14,7 @@ from os import write
 from typing import Any, Final
 
 from seawall.kernel.errors import ValidationError
+from seawall.proxy.exchange import BIND_COMPLETE_MESSAGE, ORDINARY_TAGS, READY_BYTES, READY_HEAD, answers
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, HIDDEN, STREAMED, SYNCED, UNASKED, UNNAMED
 from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
 from seawall.wire.pgwire.framing import (
@@ -31,17 +32,11 @@ from seawall.wire.pgwire.messages import ProtocolViolation
 
 __all__ = ["BROKEN", "CARRY_LIMIT", "OPEN", "Server"]
 
-ORDINARY_TAGS: Final = frozenset(
-    {b"SEL", b"INS", b"UPD", b"DEL", b"BEG", b"COM", b"ROL", b"COP", b"FET", b"SAV", b"MER", b"STA"}
-)
-"""First three letters of tags that never change session state."""
-
 CARRY_LIMIT: Final = 65_536
 """A message whose body is wanted is held back until it is whole, up to this size; or else streamed unread."""
 
-BIND_COMPLETE_MESSAGE: Final = b"2\0\0\0\4"
-READY_HEAD: Final = b"Z\0\0\0\5"
-READY_BYTES: Final = 6
+WRITE: Final = write
+"""A name of its own: compiled code looks up those of other modules at every call."""
 
 
 class Server(Owing):
@@ -62,6 +57,7 @@ class Server(Owing):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell whoever uses it."""
         del error
+        self.fd = -1
         if self.state != BROKEN:
             self.state = BROKEN
             self.sink.lost(self)
@@ -76,12 +72,22 @@ class Server(Owing):
 
     def data_received(self, data: bytes) -> None:
         """Forward a chunk; a server that is out of step is cut and nothing of its chunk passed on."""
+        what = self.whole
+        if what and not (self._carry or self._skip or self.dying) and answers(data, what):
+            self.status = data[-1]
+            self.whole = 0
+            if self.tap is not None:
+                self.tap.heard(data)
+            self.sink.deliver(data)
+            self.sink.settled(self)
+            return
         try:
             self._relay(data)
         except ValidationError:
             self._ready = False
             self.unsynced = self.astray = True
             self.last_error = b""
+            self.buffered = True
             self.transport.abort()
             self.connection_lost(None)
 
@@ -210,19 +216,26 @@ class Server(Owing):
         """Send bytes whose replies have been entered into ``pending``."""
         if self.tap is not None:
             self.tap.said(data)
-        transport = self.transport
-        if transport.get_write_buffer_size() or transport.is_closing():
-            transport.write(data)
+        if self.buffered and self._holds_back():
+            self.transport.write(data)
             return
         try:
-            taken = write(self.fd, data)
+            taken: int = WRITE(self.fd, data)
         except OSError:
             taken = 0
         if taken != len(data):
-            transport.write(data[taken:])
+            self.buffered = True
+            self.transport.write(data[taken:])
+
+    def _holds_back(self) -> bool:
+        """Whether what was said before, by the transport, is not all on its way."""
+        transport = self.transport
+        self.buffered = bool(transport.get_write_buffer_size()) or bool(transport.is_closing())
+        return self.buffered
 
     def close(self) -> None:
         """Say goodbye and close; nobody is told."""
+        self.buffered = True
         if self.state != BROKEN:
             self.state = BROKEN
             self.transport.write(b"X\0\0\0\4")
@@ -230,6 +243,7 @@ class Server(Owing):
 
     def abort(self) -> None:
         """Cut the connection; nobody is told."""
+        self.buffered = True
         if self.state != BROKEN:
             self.state = BROKEN
             self.transport.abort()

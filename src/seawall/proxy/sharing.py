@@ -29,14 +29,10 @@ class Sharing:
 
     Args:
         worker: whose.
-
-    Attributes:
-        contended: a pool waits for a place.
     """
 
     def __init__(self, worker: Any) -> None:  # noqa: ANN401 -- the worker has one of these
         self._worker = worker
-        self.contended = False
         self._turns: deque[Pool] = deque()
         self._making_place = False
         self._look_at = 0.0
@@ -51,7 +47,7 @@ class Sharing:
         if backend is None:
             if pool not in self._turns:
                 self._turns.append(pool)
-            self.contended = True
+            self._worker.signals.contended = True
         return backend
 
     def allowed(self, pool: Pool) -> bool:
@@ -78,7 +74,7 @@ class Sharing:
         """A place may be free: those that wait have it in turn, this pool behind them."""
         if self._making_place:
             return
-        self.contended = False
+        self._worker.signals.contended = False
         for _ in range(len(self._turns)):
             waiting = self._turns.popleft()
             if waiting.waiting:

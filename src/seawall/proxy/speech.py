@@ -14,10 +14,18 @@ from time import monotonic
 from typing import Final
 
 from seawall.proxy import owed
+from seawall.proxy.exchange import (
+    BATCH,
+    DESCRIBED_BATCH,
+    EXECUTED_BATCH,
+    PLAIN_BATCH,
+    REST_BYTES,
+    REST_OF_BATCH,
+)
 from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
-from seawall.proxy.statements import COMMIT_BYTES, commits
+from seawall.proxy.statements import COMMIT_BYTES, commits, effect, parse_suspicion
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import (
     BIND,
@@ -41,12 +49,9 @@ DEALLOCATE: Final = re.compile(
     rb"\s*deallocate\s+(?:prepare\s+)?(?:([a-z_][\w$]*)|\"([^\"]+)\")\s*;?\s*", re.IGNORECASE
 )
 DEALLOCATED: Final = HEADER.pack(framing.COMMAND_COMPLETE, 15) + b"DEALLOCATE\0"
-REST_OF_BATCH: Final = b"D\0\0\0\6P\0E\0\0\0\11\0\0\0\0\0S\0\0\0\4"
-"""Describe and Execute the unnamed portal, Sync: how libpq ends every batch of one statement."""
 ASKED_AHEAD: Final = frozenset({framing.QUERY, SYNC})
 USUAL: Final = frozenset({BIND, DESCRIBE, EXECUTE, SYNC})
 REST_OWED: Final = (DESCRIBED, EXECUTED, SYNCED)
-REST_BYTES: Final = 22
 
 
 class Speech(Naming):
@@ -118,6 +123,63 @@ class Speech(Naming):
             position = after
         if self.state != CLOSED:
             self._said(server, out, data, start, position)
+
+    def _batched(self, server: Server, data: bytes, end: int) -> bool:
+        """Say a whole batch of the unnamed statement in one go; whether that was possible.
+
+        Args:
+            server: owes nothing.
+            data: the batch.
+            end: where its Parse ends.
+        """
+        new = data[:end]
+        if self.rename:
+            if end > CARRY_LIMIT or server.suspect or self._changed:
+                return False
+            if new != self.plain:
+                if parse_suspicion(new[HEADER_BYTES + 1 :]) or effect(new[HEADER_BYTES + 1 :][:COMMIT_BYTES]):
+                    return False
+                self.plain = new
+            self._effect = 0
+            server.before = (self.unnamed, server.unnamed, new)
+            self.unnamed = server.unnamed = new
+            server.whole = BATCH
+        else:
+            server.whole = PLAIN_BATCH
+        self._parsed_here = False
+        self._batch_said(server, data)
+        return True
+
+    def _bound(self, server: Server, data: bytes, end: int) -> bool:
+        """Say a whole batch of a named statement in one go; whether that was possible.
+
+        Args:
+            server: owes nothing.
+            data: the batch.
+            end: where its Bind ends.
+        """
+        what = DESCRIBED_BATCH if len(data) - end == REST_BYTES else EXECUTED_BATCH
+        if self.rename:
+            if server.suspect or self._changed or self.statements is None:
+                return False
+            first = HEADER_BYTES + 1
+            last = data.find(b"\0", first, end)
+            statement = self.statements.get(data[first:last]) if last > first else None
+            if statement is None or statement.suspicion or statement.effect:
+                return False
+            name = statement.name
+            if name not in server.statements:
+                return False
+            data = HEADER.pack(BIND, end - 1 + len(name) - (last - first)) + b"\0" + name + data[last:]
+        server.whole = what
+        self._batch_said(server, data)
+        return True
+
+    def _batch_said(self, server: Server, data: bytes) -> None:
+        self.pool.queries += 1
+        if self.stay or server.status != framing.IDLE:
+            server.since = monotonic()
+        server.send(data)
 
     def _said(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
         """A whole chunk was looked at: send it, keep the beginning of a message that has to be whole."""
@@ -298,6 +360,7 @@ class Speech(Naming):
     def _leave(self, kind: int, length: int) -> None:
         """Terminate, or something that is no message."""
         if kind == framing.TERMINATE:
+            self.buffered = True
             self.transport.close()
         elif kind not in LONGEST:
             self.fail("08P01", f"invalid frontend message type {kind}", "")

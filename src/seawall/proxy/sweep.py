@@ -43,7 +43,7 @@ class Sweeper:
     def sweep(self, now: float) -> None:
         """Look at everything once."""
         self._round += 1
-        self._worker.now = now
+        self._worker.signals.now = now
         self._worker.look_at_topology()
         self._worker.rescue.sweep(now)
         for pool in list(self._worker.pools.values()):
@@ -121,7 +121,7 @@ class Sweeper:
 
     def _fill(self, pool: Pool) -> None:
         least = self._worker.settings.pooling.min_size
-        if least and not self._worker.draining:
+        if least and not self._worker.signals.draining:
             self._worker.fill(pool, self._worker.share_of(least))
 
     def _idle_clients(self, now: float) -> None:

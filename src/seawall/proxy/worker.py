@@ -22,7 +22,7 @@ from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in
 from seawall.proxy.errands import Batch
 from seawall.proxy.fitting import Fitting
 from seawall.proxy.following import Following
-from seawall.proxy.home import Home
+from seawall.proxy.home import Home, Signals
 from seawall.proxy.ledger import SURVIVES_DISCARD
 from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.pool import Pool
@@ -83,8 +83,7 @@ class Worker:
         self.count = count
         self.row = row
         self.clock = monotonic
-        self.now = monotonic()
-        """The clock as of the last sweep, for what needs no better."""
+        self.signals = Signals(monotonic())
         self.statements = StatementCache()
         self.addresses = Addresses(settings.timeouts.dns_refresh_s)
         self.backends = Backends(settings.backends, self.share_of)
@@ -93,7 +92,6 @@ class Worker:
         self.by_user: dict[str, int] = {}
         """How many of them each user has; bounded by their number."""
         self.welcomes: dict[tuple[Home, Settings], Reported] = {}
-        self.draining = False
         self.queue_overflows = 0
         self.clients_total = 0
         self.refused_at_door = 0
@@ -260,7 +258,7 @@ class Worker:
         client.state = CLOSED
         server = client.server
         if server is None or server.sink is not client or not server.mid_message:
-            client.transport.write(
+            client.tell(
                 messages.error_response(sqlstate, message, severity="FATAL", detail=detail, hint=hint)
             )
         client.transport.close()
@@ -358,7 +356,7 @@ class Worker:
     def server_gone(self, pool: Pool, server: Server) -> None:
         """A connection left a pool; somebody may take its place."""
         self.backends.closed(server.backend)
-        if self.sharing.contended:
+        if self.signals.contended:
             self.sharing.share(pool)
         else:
             self.want(pool)
@@ -430,7 +428,7 @@ class Worker:
 
     def drain(self) -> None:
         """Let no transaction begin; close what is idle, the rest as it ends."""
-        self.draining = True
+        self.signals.draining = True
         for client in list(self.clients.values()):
             self.drain_client(client)
 

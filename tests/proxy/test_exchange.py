@@ -1,0 +1,182 @@
+"""What is seen in one go is what would have been seen message by message."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seawall.proxy import exchange
+from seawall.proxy.exchange import BATCH, DESCRIBED_BATCH, ENTRIES, EXECUTED_BATCH, PLAIN_BATCH, QUERY_ALONE
+from seawall.proxy.owed import UNNAMED, Note
+from seawall.proxy.server import Server
+from seawall.wire.pgwire import messages
+from seawall.wire.pgwire.framing import HEADER
+from tests.proxy.model import ModelServer, summary
+from tests.proxy.test_client_relay import World, names, step, texts
+from tests.proxy.test_server import Listener, Wire
+
+pytestmark = [
+    pytest.mark.interpreted,
+    pytest.mark.timeout(60),
+]  # a compiled Sink has no interpreted subclasses
+
+REST = messages.describe_portal("") + messages.execute("") + messages.sync()
+COLUMNS = HEADER.pack(ord("T"), 12) + b"\0\1a\0\0\0\0\0"
+NO_DATA = HEADER.pack(ord("n"), 4)
+ANSWERS = (
+    messages.PARSE_COMPLETE,
+    messages.BIND_COMPLETE,
+    messages.CLOSE_COMPLETE,
+    COLUMNS,
+    NO_DATA,
+    messages.data_row([b"x", None]),
+    messages.data_row([b"Z\0\0\0\5I"]),
+    messages.data_row([b"x" * 70_000]),
+    messages.command_complete("SELECT 1"),
+    messages.command_complete("SET"),
+    messages.command_complete("DISCARD ALL"),
+    messages.error_response("42601", "no"),
+    HEADER.pack(ord("I"), 4),
+    HEADER.pack(ord("s"), 4),
+    HEADER.pack(ord("N"), 5) + b"\0",
+    HEADER.pack(ord("D"), 3),
+    HEADER.pack(ord("d"), 6) + b"xy",
+    messages.ready_for_query(b"I"),
+    messages.ready_for_query(b"T"),
+    messages.ready_for_query(b"E"),
+)
+ORDINARY = {
+    QUERY_ALONE: COLUMNS + messages.data_row([b"x"]) + messages.command_complete("SELECT 1"),
+    EXECUTED_BATCH: messages.BIND_COMPLETE
+    + messages.data_row([b"x"])
+    + messages.command_complete("SELECT 1"),
+    DESCRIBED_BATCH: messages.BIND_COMPLETE + NO_DATA + messages.command_complete("UPDATE 1"),
+    BATCH: messages.PARSE_COMPLETE + messages.BIND_COMPLETE + COLUMNS + messages.command_complete("SELECT 0"),
+    PLAIN_BATCH: messages.PARSE_COMPLETE
+    + messages.BIND_COMPLETE
+    + NO_DATA
+    + messages.command_complete("BEGIN"),
+}
+READY = messages.ready_for_query(b"I")
+kinds = st.sampled_from(sorted(ENTRIES))
+
+
+def entered(what, at_once):
+    listener = Listener()
+    server = Server(Wire(), listener, 10)
+    if at_once:
+        server.whole = what
+        server.before = (b"mine", b"held", b"new")
+    else:
+        server.entered.extend(ENTRIES[what])
+        if what == BATCH:
+            server.notes.append(Note(UNNAMED, None, b"", b"mine", b"held", b"new"))
+    server.unnamed = server.before[2]
+    return server, listener
+
+
+def seen(server, listener):
+    return (
+        listener.data,
+        listener.calls,
+        list(server.pending),
+        [(note.owed, note.mine, note.held, note.new) for note in server.notes],
+        server.status,
+        server.state,
+        server.free,
+        server.suspect,
+        server.transport.ended,
+    )
+
+
+@pytest.mark.parametrize("what", sorted(ENTRIES))
+def test_ordinary_answers_are_recognised(what):
+    assert exchange.answers(ORDINARY[what] + READY, what)
+    server, listener = entered(what, at_once=True)
+    server.data_received(ORDINARY[what] + READY)
+    assert listener.data == ORDINARY[what] + READY
+    assert listener.calls == ["settled"]
+    assert server.free
+
+
+@settings(max_examples=500)
+@given(
+    what=kinds,
+    head=st.sampled_from([b"", *ORDINARY.values()]),
+    tail=st.lists(st.sampled_from(ANSWERS), max_size=6).map(b"".join),
+    cut=st.integers(0, 12),
+)
+@example(what=QUERY_ALONE, head=ORDINARY[QUERY_ALONE], tail=READY, cut=0)
+@example(what=BATCH, head=ORDINARY[BATCH], tail=READY, cut=0)
+@example(what=BATCH, head=ORDINARY[BATCH], tail=READY, cut=1)
+def test_a_chunk_does_what_it_does_message_by_message(what, head, tail, cut):
+    data = head + tail
+    data = data[: len(data) - cut]
+    ways = []
+    for at_once in (True, False):
+        server, listener = entered(what, at_once)
+        server.data_received(data)
+        first = seen(server, listener)
+        server.data_received(READY)
+        ways.append((first, seen(server, listener)))
+    assert ways[0] == ways[1]
+
+
+@given(what=kinds, data=st.binary(max_size=60), rest=st.sampled_from([b"", REST, READY]))
+def test_any_bytes_will_do(what, data, rest):
+    assert exchange.answers(data + rest, what) in {True, False}
+    if len(data) > 5:
+        assert 0 <= exchange.parse_end(b"P" + data[1:] + rest) <= len(data)
+        assert 0 <= exchange.bind_end(b"B" + data[1:] + rest) <= len(data + rest)
+
+
+def test_what_begins_or_ends_otherwise_is_no_batch():
+    parse, bind = messages.parse("", "rows 1"), messages.bind("", "", [])
+    assert exchange.parse_end(parse + bind + REST) == len(parse)
+    assert exchange.bind_end(bind + REST) == len(bind)
+    assert exchange.bind_end(bind + messages.execute("") + messages.sync()) == len(bind)
+    for other in (
+        messages.parse("a", "rows 1") + bind + REST,
+        parse + messages.bind("p", "", []) + REST,
+        parse + messages.bind("", "a", []) + REST,
+        parse + bind + bind + REST,
+        parse + bind + REST + b"H",
+        parse + bind + messages.execute("") + messages.sync(),
+        parse + REST,
+    ):
+        assert exchange.parse_end(other) == 0
+    for other in (
+        messages.bind("p", "", []) + REST,
+        bind + messages.flush() + REST,
+        bind + messages.sync(),
+        bind + REST + b"H",
+    ):
+        assert exchange.bind_end(other) == 0
+
+
+batch = st.builds(lambda text: messages.parse("", text) + messages.bind("", "", []) + REST, texts)
+bound = st.builds(lambda name: messages.bind("", name, []) + REST, names)
+executed = st.builds(lambda name: messages.bind("", name, []) + messages.execute("") + messages.sync(), names)
+query = st.builds(messages.query, texts)
+piece = st.one_of(batch, bound, executed, query, step, st.builds(messages.parse, names, texts))
+
+
+@settings(max_examples=300)
+@given(
+    pieces=st.lists(st.tuples(st.integers(0, 2), piece, st.booleans()), min_size=1, max_size=20),
+    chunk=st.sampled_from([1, 9, 40, 1 << 20]),
+    max_statements=st.sampled_from([1, 2, 200]),
+)
+def test_batches_said_at_once_are_answered_as_by_a_server_of_their_own(pieces, chunk, max_statements):
+    world = World(servers=3, clients=3, chunk=chunk, max_statements=max_statements)
+    own = [ModelServer() for _ in world.clients]
+    expected = [b"" for _ in world.clients]
+    last = [(number, messages.sync() + messages.query("rollback"), True) for number in range(3)]
+    for number, data, waits in pieces + last:
+        world.clients[number].data_received(data)
+        expected[number] += own[number].feed(data)
+        if waits:
+            world.pump()
+    for number in range(3):
+        assert world.heard(number) == summary(expected[number])
+    assert all(end.server.free for end in world.ends)
+    assert len(world.pool.idle) == 3
