@@ -25,7 +25,7 @@ class Clocked:
         self.worker.clock = lambda: self.now
         self.sweeper = Sweeper(self.worker)
         for module in ("client", "speech"):
-            monkeypatch.setattr(f"seawall.proxy.{module}.monotonic", lambda: self.now)
+            monkeypatch.setattr(f"seawall.proxy.{module}.CLOCK", lambda: self.now)
 
     def told(self, **changes):
         """Change settings by name, wherever they are."""

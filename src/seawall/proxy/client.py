@@ -43,8 +43,11 @@ COMMIT_LETTERS: Final = frozenset(b"cCeE/- \n\t\r")
 """What a COMMIT may begin with."""
 CHANGE_LETTERS: Final = frozenset(b"iIuUdDmM")
 WRITE: Final = write
-"""A name of its own: compiled code looks up those of other modules at every call."""
+CLOCK: Final = monotonic
+"""Names of their own: compiled code looks up those of other modules at every call."""
 COPYING: Final = frozenset({framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL})
+ASIDE: Final = COPYING | {framing.TERMINATE, framing.FLUSH}
+"""What needs no server."""
 
 
 class Client(Speech):
@@ -110,13 +113,13 @@ class Client(Speech):
         size = len(data)
         if size > HEADER_BYTES and not (self._carry or self._skip or server.unsynced or server.copying):
             if data[0] == framing.QUERY:
-                length: int = HEADER.unpack_from(data, 0)[1]
-                if length + 1 == size:
+                # Those of 64 KiB and more go the other way.
+                if data[3] * 256 + data[4] + 1 == size and not (data[1] or data[2]):
                     suspect = suspicion(data[5:-1])
                     if suspect and self._answered(server, suspect, data[5:-1]):
                         return
                     if server.status != framing.IDLE or self.stay:
-                        server.since = monotonic()
+                        server.since = CLOCK()
                         if journal is not None and journal.resolves:
                             if data[5] in CHANGE_LETTERS:
                                 if not journal.sampled_at and data[5:11].lower() in CHANGING:
@@ -192,12 +195,12 @@ class Client(Speech):
         if self._skip:
             return  # the server has half a message; _converse comes back here when it has the whole
         if server.status != framing.IDLE:
-            server.since = monotonic()
+            server.since = CLOCK()
             if self.pool.statement_mode:
                 self.fail("25001", "transaction blocks are not allowed in statement pooling mode", "")
             return
         pool = self.pool
-        now = monotonic()
+        now = CLOCK()
         pool.transactions += 1
         pool.busy_s += now - self.began_at
         self.began_at = self.seen_at = now
@@ -245,7 +248,7 @@ class Client(Speech):
     def granted(self, server: Server) -> None:
         """The pool has a server for this client; put it into the client's state, then go on."""
         self._have(server)
-        self.began_at = monotonic()
+        self.began_at = CLOCK()
         if self.clogged:
             self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:
@@ -278,7 +281,7 @@ class Client(Speech):
         server.pending.append(owed.SIMPLE)
         self.pool.queries += 1
         if self.worker.sampling.samples_changes(self):
-            data += server.ask_simple(monotonic(), early=True)
+            data += server.ask_simple(CLOCK(), early=True)
         server.send(data)
 
     def _have(self, server: Server) -> None:
@@ -343,7 +346,7 @@ class Client(Speech):
         if not data and not self._carry:
             return False
         first = self._carry[0] if self._carry else data[0]
-        if first == framing.TERMINATE or first == framing.FLUSH or first in COPYING:  # noqa: PLR1714
+        if first != framing.QUERY and first != framing.PARSE and first in ASIDE:  # noqa: PLR1714 -- twice as fast
             self._aside(data)
             return False
         server = self.pool.take(self)
@@ -354,7 +357,7 @@ class Client(Speech):
             return False
         self._have(server)
         self.state = ATTACHED
-        server.since = self.began_at = monotonic()
+        server.since = self.began_at = CLOCK()
         if self.clogged:
             self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:

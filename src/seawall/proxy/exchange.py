@@ -24,9 +24,16 @@ from seawall.wire.pgwire.framing import (
     ROW_DESCRIPTION,
 )
 
-QUERY_ALONE, EXECUTED_BATCH, DESCRIBED_BATCH, BATCH, PLAIN_BATCH = 1, 2, 3, 4, 5
-"""What was said in one go: a Query; Bind, Execute and Sync; Bind, Describe, Execute and Sync; these with a
-Parse ahead; these on a server that is not shared."""
+# What was said in one go.
+QUERY_ALONE: Final = 1
+EXECUTED_BATCH: Final = 2
+"""Bind, Execute and Sync."""
+DESCRIBED_BATCH: Final = 3
+"""Bind, Describe, Execute and Sync."""
+BATCH: Final = 4
+"""The same with a Parse ahead."""
+PLAIN_BATCH: Final = 5
+"""The same on a server that is not shared."""
 ENTRIES: Final[dict[int, tuple[int, ...]]] = {
     QUERY_ALONE: (SIMPLE,),
     EXECUTED_BATCH: (BOUND, EXECUTED, SYNCED),

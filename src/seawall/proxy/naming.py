@@ -49,7 +49,10 @@ CARRY_LIMIT: Final = 65_536
 """A message that is only partly there is held back up to this size; a longer one is streamed."""
 PREPARED_BYTES_MAX: Final = 64 * 1024 * 1024
 """Texts of the named statements of one client, together."""
-DETACHED, WAITING, ATTACHED, CLOSED = 0, 1, 2, 3
+DETACHED: Final = 0
+WAITING: Final = 1
+ATTACHED: Final = 2
+CLOSED: Final = 3
 REPLIES: Final[dict[int, int]] = {
     framing.BIND: owed.BOUND,
     framing.DESCRIBE: owed.DESCRIBED,

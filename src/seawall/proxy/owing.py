@@ -73,7 +73,8 @@ SAMPLE_ENDS: Final = {
     framing.CLOSE_COMPLETE: SAMPLE_CLOSED,
 }
 CRASHED: Final = b"\0C57P02\0"
-OPEN, BROKEN = 0, 1
+OPEN: Final = 0
+BROKEN: Final = 1
 
 
 class Owing:

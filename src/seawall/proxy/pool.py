@@ -22,7 +22,6 @@ from seawall.proxy.sink import Sink
 from seawall.wire.pgwire.passwords import Md5Secret
 from seawall.wire.pgwire.scram import ScramKeys
 
-READY, DRAINING = 0, 1
 BURST: Final = 8
 """Connections a pool has under way at once at most."""
 

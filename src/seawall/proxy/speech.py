@@ -41,6 +41,7 @@ from seawall.wire.pgwire.framing import (
 )
 from seawall.wire.pgwire.scan import RESET, UNKNOWN, suspicion
 
+CLOCK: Final = monotonic
 PARSE_LIMIT: Final = 16 * 1024 * 1024
 """A named Parse has to be whole before its statement can be shared; this is the longest one."""
 NAMES_BYTES: Final = 5 + 2 * 64
@@ -77,7 +78,7 @@ class Speech(Naming):
         start = 0
         out: list[bytes] = []
         if not server.pending:
-            server.since = monotonic()
+            server.since = CLOCK()
         usual = not (server.skipping or server.copying)
         kind: int  # of what comes out of HEADER nothing is known otherwise, and nothing is fast
         length: int
@@ -178,7 +179,7 @@ class Speech(Naming):
     def _batch_said(self, server: Server, data: bytes) -> None:
         self.pool.queries += 1
         if self.stay or server.status != framing.IDLE:
-            server.since = monotonic()
+            server.since = CLOCK()
         server.send(data)
 
     def _said(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
@@ -270,13 +271,13 @@ class Speech(Naming):
         """If a Query is a COMMIT, what to ask ahead of it so that its outcome can be found out."""
         if not commits(sql[:COMMIT_BYTES]) or not self.worker.sampling.samples(self, server, sql):
             return b""
-        return server.ask_simple(monotonic())
+        return server.ask_simple(CLOCK())
 
     def resay(self, server: Server, data: bytes) -> None:
         """Say once more, on another server, what was said in a transaction; its sink gets the answers."""
         if self.journal is not None:
             self.journal.say(data)
-        server.since = monotonic()
+        server.since = CLOCK()
         if data[0] == framing.QUERY and HEADER_BYTES < len(data) == HEADER.unpack_from(data, 0)[1] + 1:
             suspect = suspicion(data[HEADER_BYTES:-1])
             if suspect and self._answered(server, suspect, data[HEADER_BYTES:-1]):

@@ -22,7 +22,8 @@ CACHE_LIMIT: Final = 10_000
 
 CACHE_BYTES: Final = 256 * 1024 * 1024
 """Their texts together."""
-CHANGES, COMMITS = 1, 2
+CHANGES: Final = 1
+COMMITS: Final = 2
 CHANGING: Final = frozenset({b"insert", b"update", b"delete", b"merge "})
 COMMITTING: Final = frozenset({b"com", b"end"})
 COMMENTS: Final = frozenset({b"/*", b"--"})

@@ -231,25 +231,19 @@ def suspicion(sql: bytes) -> int:
     Called for every simple query and every Parse. Any bytes will do; none raise.
     """
     text = sql.lower().decode("latin-1")
-    if text[:4] in _ORDINARY and not _rare(text):
-        end = text.find(";")
-        if end < 0 or end == len(text) - 1:
-            return 0
+    if text[:4] in _ORDINARY and not _rare(text) and (";" not in text or text.find(";") == len(text) - 1):
+        return 0
     return _second_look(sql)
 
 
 def _rare(text: str) -> bool:
+    # What words have in common is looked for first: one letter is found ten times as fast as a word.
     return (
         "temp" in text
-        or "set_config" in text
-        or "advisory" in text
-        or "currval" in text
-        or "lastval" in text
-        or 'u&"' in text
-        or "lo_open" in text
-        or "setseed" in text
-        or "dblink_c" in text
-        or "replication_" in text
+        or ("set" in text and ("set_config" in text or "setseed" in text))
+        or ("_" in text and ("lo_open" in text or "dblink_c" in text or "replication_" in text))
+        or ("v" in text and ("advisory" in text or "currval" in text or "lastval" in text))
+        or ("&" in text and 'u&"' in text)
     )
 
 
