@@ -301,6 +301,8 @@ class Run:
     figures: list[Figure] = field(default_factory=list)
     details: dict[str, object] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    recorded: bool = False
+    """The benchmark has recorded it itself, or it is not to be."""
 
     @property
     def quick(self) -> bool:
@@ -369,7 +371,7 @@ def main(
         traceback.print_exc()
         return COULD_NOT_RUN
     duration = time.perf_counter() - run.started
-    if not run.quick:
+    if not (run.quick or run.recorded):
         record(run, duration)
     if run.options.json:
         print(json.dumps([figure.as_json() for figure in run.figures], indent=1, allow_nan=False))

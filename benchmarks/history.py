@@ -54,8 +54,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def body(run: Run) -> None:
     """Play, then judge this run and all runs together."""
     told = run.options
-    runs = ledger.earlier(run.name)
-    seed = told.seed or 1 + max((int(one["seed"]) for one in runs), default=0)
+    run.recorded = True
+    seed = told.seed or 1 + max((int(one["seed"]) for one in ledger.earlier(run.name)), default=0)
     kills = told.kills or (KILLS_QUICK if run.quick else KILLS)
     only = tuple(told.only or ())
     chapters = plan(kills, random.Random(f"{seed} plan"), only, resets=field.can_reset())
@@ -73,9 +73,13 @@ def body(run: Run) -> None:
                 this = ledger.record_of(
                     play.tally, seed=seed, server=server, duration_s=time.monotonic() - started, only=only
                 )
-                run.figures.clear()
-                run.details = {"runs": [*runs, this]}
-                ledger.judge(run, this, [*runs, this])
+                with ledger.alone(run.name):  # runs with other seeds may be under way
+                    runs = [*(one for one in ledger.earlier(run.name) if one["seed"] != seed), this]
+                    run.figures.clear()
+                    run.details = {"runs": runs}
+                    ledger.judge(run, this, runs)
+                    if not run.quick and not told.control:
+                        harness.record(run, time.perf_counter() - run.started)
 
             _play(run, play, chapters, keep)
     except (NoFrontError, ClusterError, EngineNotFound) as error:
@@ -96,8 +100,6 @@ def _play(run: Run, play: Play, chapters: list[Chapter], keep: Callable[[], None
     for chapter in chapters:
         clean = play.chapter(chapter)
         keep()
-        if not run.quick and not run.options.control:
-            harness.record(run, time.perf_counter() - run.started)
         if not clean and not run.options.control:
             run.say(f"stopped: seed {play.seed}, chapter {chapter.number}")
             return

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
@@ -29,6 +33,14 @@ def earlier(name: str) -> list[Record]:
         return []
     found: list[Record] = json.loads(path.read_text())["details"]["runs"]
     return found
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Keep other runs from adding theirs meanwhile."""
+    with (Path(tempfile.gettempdir()) / f"seawall-{name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def record_of(tally: Tally, *, seed: int, server: str, duration_s: float, only: Iterable[str]) -> Record:

@@ -317,8 +317,9 @@ class World:
         """Take the place of clocks and loops."""
         with contextlib.ExitStack() as stack:
             for module in (client_module, naming_module, speech_module, worker_module):
-                if hasattr(module, "monotonic"):
-                    stack.enter_context(mock.patch.object(module, "monotonic", self.clock))
+                for name in ("monotonic", "CLOCK"):
+                    if hasattr(module, name):
+                        stack.enter_context(mock.patch.object(module, name, self.clock))
             stack.enter_context(mock.patch.object(worker_module, "asyncio", self.clock))
             stack.enter_context(mock.patch.object(worker_module, "cancel", _cancelled))
             yield

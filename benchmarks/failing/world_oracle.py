@@ -128,6 +128,8 @@ def _acknowledged(world: World, txn: Txn, there: list[Xact], runs: list[Xact]) -
         if any([*one.log, ("COMMIT", ())][: len(txn.view)] == txn.view for one in world.cluster.runs):
             return []
         return [f"{txn.token}: no run answered {txn.view}"]
+    if any(not one.effects and [*one.log, ("COMMIT", ())][: len(txn.view)] == txn.view for one in runs):
+        return []  # what it wrote was rolled back to a savepoint, in the run that its client saw
     if there:
         if there[0].log != txn.view:
             return [f"{txn.token}: its client saw {txn.view}, the history has {there[0].log}"]

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seawall.proxy import exchange
-from seawall.proxy.exchange import BATCH, DESCRIBED_BATCH, ENTRIES, EXECUTED_BATCH, PLAIN_BATCH, QUERY_ALONE
-from seawall.proxy.owed import UNNAMED, Note
+from seawall.proxy.owed import ENTRIES, UNNAMED, Note
 from seawall.proxy.server import Server
-from seawall.wire.pgwire import messages
+from seawall.wire.pgwire import exchange, messages
+from seawall.wire.pgwire.exchange import BATCH, DESCRIBED_BATCH, EXECUTED_BATCH, PLAIN_BATCH, QUERY_ALONE
 from seawall.wire.pgwire.framing import HEADER
 from tests.proxy.model import ModelServer, summary
 from tests.proxy.test_client_relay import World, names, step, texts
@@ -119,38 +118,6 @@ def test_a_chunk_does_what_it_does_message_by_message(what, head, tail, cut):
         server.data_received(READY)
         ways.append((first, seen(server, listener)))
     assert ways[0] == ways[1]
-
-
-@given(what=kinds, data=st.binary(max_size=60), rest=st.sampled_from([b"", REST, READY]))
-def test_any_bytes_will_do(what, data, rest):
-    assert exchange.answers(data + rest, what) in {True, False}
-    if len(data) > 5:
-        assert 0 <= exchange.parse_end(b"P" + data[1:] + rest) <= len(data)
-        assert 0 <= exchange.bind_end(b"B" + data[1:] + rest) <= len(data + rest)
-
-
-def test_what_begins_or_ends_otherwise_is_no_batch():
-    parse, bind = messages.parse("", "rows 1"), messages.bind("", "", [])
-    assert exchange.parse_end(parse + bind + REST) == len(parse)
-    assert exchange.bind_end(bind + REST) == len(bind)
-    assert exchange.bind_end(bind + messages.execute("") + messages.sync()) == len(bind)
-    for other in (
-        messages.parse("a", "rows 1") + bind + REST,
-        parse + messages.bind("p", "", []) + REST,
-        parse + messages.bind("", "a", []) + REST,
-        parse + bind + bind + REST,
-        parse + bind + REST + b"H",
-        parse + bind + messages.execute("") + messages.sync(),
-        parse + REST,
-    ):
-        assert exchange.parse_end(other) == 0
-    for other in (
-        messages.bind("p", "", []) + REST,
-        bind + messages.flush() + REST,
-        bind + messages.sync(),
-        bind + REST + b"H",
-    ):
-        assert exchange.bind_end(other) == 0
 
 
 batch = st.builds(lambda text: messages.parse("", text) + messages.bind("", "", []) + REST, texts)

@@ -111,7 +111,7 @@ def test_so_many_connections_are_under_way_at_once_and_no_more():
         for wire in wires:
             wire.hear(ROWS)
         assert world.pool.opening == 4, "one for each who waits"
-        object.__setattr__(world.worker.settings.pooling, "queue_limit", 100)
+        world.pool.queue_limit = 100
         for _ in range(BURST * 2):
             world.client().hear(ROWS)
         assert world.pool.opening == BURST

@@ -24,7 +24,6 @@ from time import monotonic
 from typing import Any, Final
 
 from seawall.proxy import owed
-from seawall.proxy.exchange import QUERY_ALONE, bind_end, parse_end
 from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
 from seawall.proxy.replay.doomed import Doomed
 from seawall.proxy.replay.journal import Journal
@@ -32,6 +31,7 @@ from seawall.proxy.server import Server
 from seawall.proxy.speech import Speech
 from seawall.proxy.statements import CHANGING
 from seawall.wire.pgwire import framing
+from seawall.wire.pgwire.exchange import QUERY_ALONE, bind_end, parse_end
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, LONGEST
 from seawall.wire.pgwire.scan import (
     suspicion,
@@ -204,8 +204,13 @@ class Client(Speech):
         pool.transactions += 1
         pool.busy_s += now - self.began_at
         self.began_at = self.seen_at = now
-        if self.journal is not None:
-            self._over(server, self.journal)
+        journal = self.journal
+        if journal is not None:
+            if journal.sample and journal.topology is not None:
+                self.worker.sampling.committed(server, journal)
+            journal.clear()
+            if self.stay or server.suspect:
+                self._begin(journal)
         if server.suspect:
             if pool.session:
                 server.suspect = 0
@@ -215,7 +220,7 @@ class Client(Speech):
         elif not self.stay:
             self.server = self.journal = None
             self.state = DETACHED
-            pool.put(server)
+            pool.put(server, now)
             if pool.signals.draining:
                 self.worker.drain_client(self)
 
@@ -245,10 +250,14 @@ class Client(Speech):
 
     # --- attaching ----------------------------------------------------------------------------------------
 
-    def granted(self, server: Server) -> None:
-        """The pool has a server for this client; put it into the client's state, then go on."""
-        self._have(server)
-        self.began_at = CLOCK()
+    def granted(self, server: Server, now: float = 0.0) -> None:
+        """The pool has a server for this client, now if that is known; fit it to the client, then go on."""
+        self.server = server
+        server.sink = self
+        journal = self.journal = server.journal
+        if journal is not None:
+            self._begin(journal)
+        self.began_at = now or CLOCK()
         if self.clogged:
             self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:
@@ -263,7 +272,8 @@ class Client(Speech):
             return
         self.state = ATTACHED
         held, self._held = self._held, b""
-        self.listen()
+        if self._deaf:
+            self.listen()
         server = self.server
         if held:
             self.data_received(held)
@@ -284,26 +294,12 @@ class Client(Speech):
             data += server.ask_simple(CLOCK(), early=True)
         server.send(data)
 
-    def _have(self, server: Server) -> None:
-        self.server = server
-        server.sink = self
-        journal = self.journal = server.journal
-        if journal is not None:
-            self._begin(journal)
-
     def _begin(self, journal: Journal) -> None:
         journal.replays = self.replays
         journal.resolves = self.resolves
         journal.unnamed = self.unnamed
         if self._carry:
             journal.say(self.carried())
-
-    def _over(self, server: Server, journal: Journal) -> None:
-        """A transaction has ended: what was said in it is said for good."""
-        if journal.sample and journal.topology is not None:
-            self.worker.sampling.committed(server, journal)
-        journal.clear()
-        self._begin(journal)
 
     def _mourned(self, doomed: Doomed, data: bytes) -> bytes:
         """Have a client whose transaction is lost answered; what is left once it has ended it."""
@@ -355,7 +351,11 @@ class Client(Speech):
             self.state = WAITING
             self.pool.wait(self)
             return False
-        self._have(server)
+        self.server = server
+        server.sink = self
+        journal = self.journal = server.journal
+        if journal is not None:
+            self._begin(journal)
         self.state = ATTACHED
         server.since = self.began_at = CLOCK()
         if self.clogged:

@@ -72,8 +72,8 @@ class Home(ABC):
         """An idle server, or ``None`` if the client has to wait."""
 
     @abstractmethod
-    def put(self, server: Server) -> None:
-        """A server is free."""
+    def put(self, server: Server, now: float = 0.0) -> None:
+        """A server is free; at this time, if it is known."""
 
     @abstractmethod
     def wait(self, client: Any) -> None:  # noqa: ANN401

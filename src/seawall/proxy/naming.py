@@ -104,6 +104,7 @@ class Naming(Sink):
         "parameters",
         "pid",
         "plain",
+        "plain_effect",
         "pool",
         "prepared_bytes",
         "refused_at",
@@ -162,7 +163,9 @@ class Naming(Sink):
         self.unnamed: bytes | None = None
         """The last unnamed Parse: the server on which it is bound may be another one."""
         self.plain: bytes | None = None
-        """An unnamed Parse that changes nothing, the last that was looked at."""
+        """An unnamed Parse that leaves nothing in its session, the last that was looked at."""
+        self.plain_effect: int = 0
+        """What it does, as ``statements.effect``."""
         self.buffered: bool = True
         """Its transport may hold back what has to go first."""
         self._held: bytes = b""
@@ -333,7 +336,7 @@ class Naming(Sink):
     def _ask_ahead(self, server: Server, name: bytes, statement: Statement | None) -> bytes:
         """Note what a Bind's statement does; if it is a COMMIT, what to ask ahead of it."""
         what = self._effect if not name else statement.effect if statement is not None else 0
-        if what == CHANGES:
+        if what == CHANGES and self.journal is not None and self.journal.resolves:
             self._changed = True
         if what != COMMITS:
             return b""

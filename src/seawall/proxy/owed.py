@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from seawall.proxy.replay.journal import FIELD
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing, messages
-from seawall.wire.pgwire.framing import HEADER
+from seawall.wire.pgwire.exchange import BATCH, DESCRIBED_BATCH, EXECUTED_BATCH, PLAIN_BATCH, QUERY_ALONE
+from seawall.wire.pgwire.framing import FIELD, HEADER
 
 # What is owed. Small numbers, because they are compared on every message.
 SIMPLE: Final = 1
@@ -47,6 +47,15 @@ SAMPLE_BOUND: Final = 18
 SAMPLE_EXECUTED: Final = 19
 SAMPLE_CLOSED: Final = 10
 """Bind, Execute and Close of ours ahead of a COMMIT in a batch: their replies are swallowed."""
+
+ENTRIES: Final[dict[int, tuple[int, ...]]] = {
+    QUERY_ALONE: (SIMPLE,),
+    EXECUTED_BATCH: (BOUND, EXECUTED, SYNCED),
+    DESCRIBED_BATCH: (BOUND, DESCRIBED, EXECUTED, SYNCED),
+    BATCH: (UNNAMED, BOUND, DESCRIBED, EXECUTED, SYNCED),
+    PLAIN_BATCH: (PLAIN_PARSED, BOUND, DESCRIBED, EXECUTED, SYNCED),
+}
+"""What is said in one go (``exchange``), entered one by one."""
 
 HIDDEN: Final = frozenset({SAMPLED, SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED})
 NOTED: Final = frozenset(

@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from seawall.proxy.exchange import BATCH, ENTRIES
 from seawall.proxy.owed import (
     CLOSE_COMPLETE_MESSAGE,
     CLOSE_NOTHING,
@@ -32,6 +31,7 @@ from seawall.proxy.owed import (
     CLOSED_INSTEAD,
     CLOSED_UNSEEN,
     COPY_END,
+    ENTRIES,
     EXECUTED,
     HIDDEN,
     NOTED,
@@ -62,6 +62,7 @@ from seawall.proxy.replay.journal import Journal
 from seawall.proxy.sink import Sink, descriptor
 from seawall.proxy.statements import Statement
 from seawall.wire.pgwire import framing, messages
+from seawall.wire.pgwire.exchange import BATCH
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE_COMPLETE, READY
 from seawall.wire.pgwire.messages import ProtocolViolation
 from seawall.wire.pgwire.scan import tag_suspicion

@@ -87,6 +87,7 @@ class Pool(Home):
         "opening",
         "paused",
         "privileged",
+        "queue_limit",
         "reserve",
         "retry_at",
         "secret",
@@ -111,6 +112,7 @@ class Pool(Home):
         self.mode: PoolMode = mode
         self.size: int = size
         self.reserve: int = 0
+        self.queue_limit: int = worker.settings.pooling.queue_limit
         self.idle: list[Server] = []
         self.idle_sink: Idle = Idle(self)
         self.servers: dict[Server, bool] = {}
@@ -138,13 +140,14 @@ class Pool(Home):
         """Queue a client."""
         if self.paused and self.worker.following.without_primary and self._full_without_primary(client):
             return
-        if len(self.waiting) >= self.worker.settings.pooling.queue_limit:
+        if len(self.waiting) >= self.queue_limit:
             self.worker.queue_overflows += 1
             client.fail("53300", "too many clients wait for a server", f"{len(self.waiting)} are waiting")
             return
         client.waiting_since = self.worker.clock()
         self.waiting.append(client)
-        self.worker.want(self)
+        if self.paused or len(self.servers) + self.opening < self.size + self.reserve:
+            self.worker.want(self)
 
     def _full_without_primary(self, client: Client) -> bool:
         """Refuse one client too many while there is no primary; whether that was done."""
@@ -170,8 +173,13 @@ class Pool(Home):
         while self.idle and self.waiting and not self.paused:
             self.hand(self.idle.pop(), self.waiting.popleft())
 
-    def put(self, server: Server) -> None:
-        """A server is free: it goes to whoever waits longest, makes place for another pool's, or is idle."""
+    def put(self, server: Server, now: float = 0.0) -> None:
+        """A server is free: it goes to whoever waits longest, makes place for another pool's, or is idle.
+
+        Args:
+            server: which.
+            now: the clock, if it is known.
+        """
         server.unnamed = None
         server.overtime = False
         server.retries = 0
@@ -189,7 +197,13 @@ class Pool(Home):
             if self.signals.contended and self.worker.sharing.yields(self, server):
                 self.discard(server)
                 return
-            self.hand(server, waiting.popleft())
+            client = waiting.popleft()
+            if client is self.privileged:
+                self.privileged = None
+            if not now:
+                now = self.worker.clock()
+            self.waited_s += now - client.waiting_since
+            client.granted(server, now)
             return
         server.sink = self.idle_sink
         server.used_at = self.signals.now

@@ -14,9 +14,15 @@ from os import write
 from typing import Any, Final
 
 from seawall.kernel.errors import ValidationError
-from seawall.proxy.exchange import BIND_COMPLETE_MESSAGE, ORDINARY_TAGS, READY_BYTES, READY_HEAD, answers
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, HIDDEN, STREAMED, SYNCED, UNASKED, UNNAMED
 from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
+from seawall.wire.pgwire.exchange import (
+    BIND_COMPLETE_MESSAGE,
+    ORDINARY_TAGS,
+    READY_BYTES,
+    READY_HEAD,
+    answers,
+)
 from seawall.wire.pgwire.framing import (
     BIND_COMPLETE,
     COMMAND_COMPLETE,

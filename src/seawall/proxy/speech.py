@@ -14,7 +14,12 @@ from time import monotonic
 from typing import Final
 
 from seawall.proxy import owed
-from seawall.proxy.exchange import (
+from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
+from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
+from seawall.proxy.server import Server
+from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, effect, parse_suspicion
+from seawall.wire.pgwire import framing
+from seawall.wire.pgwire.exchange import (
     BATCH,
     DESCRIBED_BATCH,
     EXECUTED_BATCH,
@@ -22,11 +27,6 @@ from seawall.proxy.exchange import (
     REST_BYTES,
     REST_OF_BATCH,
 )
-from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
-from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
-from seawall.proxy.server import Server
-from seawall.proxy.statements import COMMIT_BYTES, commits, effect, parse_suspicion
-from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import (
     BIND,
     DESCRIBE,
@@ -138,17 +138,23 @@ class Speech(Naming):
             if end > CARRY_LIMIT or server.suspect or self._changed:
                 return False
             if new != self.plain:
-                if parse_suspicion(new[HEADER_BYTES + 1 :]) or effect(new[HEADER_BYTES + 1 :][:COMMIT_BYTES]):
+                if parse_suspicion(new[HEADER_BYTES + 1 :]):
                     return False
                 self.plain = new
-            self._effect = 0
+                self.plain_effect = effect(new[HEADER_BYTES + 1 :][:COMMIT_BYTES])
+            if self.plain_effect and self._asks(server, self.plain_effect):
+                return False
+            self._effect = self.plain_effect
             server.before = (self.unnamed, server.unnamed, new)
             self.unnamed = server.unnamed = new
             server.whole = BATCH
         else:
             server.whole = PLAIN_BATCH
         self._parsed_here = False
-        self._batch_said(server, data)
+        self.pool.queries += 1
+        if self.stay or server.status != framing.IDLE:
+            server.since = CLOCK()
+        server.send(data)
         return True
 
     def _bound(self, server: Server, data: bytes, end: int) -> bool:
@@ -166,21 +172,29 @@ class Speech(Naming):
             first = HEADER_BYTES + 1
             last = data.find(b"\0", first, end)
             statement = self.statements.get(data[first:last]) if last > first else None
-            if statement is None or statement.suspicion or statement.effect:
+            if statement is None or statement.suspicion:
+                return False
+            if statement.effect and self._asks(server, statement.effect):
                 return False
             name = statement.name
             if name not in server.statements:
                 return False
             data = HEADER.pack(BIND, end - 1 + len(name) - (last - first)) + b"\0" + name + data[last:]
         server.whole = what
-        self._batch_said(server, data)
-        return True
-
-    def _batch_said(self, server: Server, data: bytes) -> None:
         self.pool.queries += 1
         if self.stay or server.status != framing.IDLE:
             server.since = CLOCK()
         server.send(data)
+        return True
+
+    def _asks(self, server: Server, what: int) -> bool:
+        """Whether something may have to be asked ahead of a COMMIT, or behind a first change."""
+        journal = self.journal
+        if journal is None or not journal.resolves:
+            return False
+        if what == COMMITS:
+            return not journal.numbered
+        return not journal.sampled_at and server.status == framing.IN_TRANSACTION
 
     def _said(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
         """A whole chunk was looked at: send it, keep the beginning of a message that has to be whole."""

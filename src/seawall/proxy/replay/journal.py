@@ -16,13 +16,12 @@ Sources: PostgreSQL documentation, chapter "Message Formats"; XXH3: xxHash speci
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Any, Final
 
 import xxhash
 
 from seawall.wire.pgwire import framing
-from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
+from seawall.wire.pgwire.framing import FIELD, HEADER, HEADER_BYTES
 from seawall.wire.pgwire.messages import parse_fields
 
 KEPT_BYTES: Final = 65_536
@@ -36,8 +35,6 @@ LEFT_OUT: Final = frozenset({framing.NOTICE, framing.NOTIFICATION, framing.PARAM
 WHOLE: Final = frozenset(
     {framing.ERROR, framing.ROW_DESCRIPTION, framing.READY, framing.COMMAND_COMPLETE, *LEFT_OUT}
 )
-FIELD: Final = Struct(">IHIhih")
-"""Of a column behind its name: table, column, type, size, modifier, format."""
 READY_BYTES: Final = HEADER_BYTES + 1
 NO_NUMBER: Final = b"\0\3\xff\xff\xff\xff"
 """How a DataRow of three columns begins whose first is NULL."""

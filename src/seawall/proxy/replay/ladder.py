@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from seawall.proxy.replay.journal import Journal, cut_turns
 from seawall.wire.pgwire import classify, framing, messages
+from seawall.wire.pgwire.exchange import parse_end
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 
 ALL_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
@@ -232,17 +233,29 @@ def changes_nothing(journal: Journal, names: Mapping[bytes, Any]) -> bool:
     for chunk in journal.said:
         if chunk in PLAIN:
             continue
-        if len(chunk) < HEADER_BYTES or chunk[0] != framing.QUERY:
+        text = _only_text(chunk)
+        if text is None:
             break
-        if HEADER.unpack_from(chunk)[1] + 1 != len(chunk):
-            break
-        flags = classify.classify(chunk[HEADER_BYTES:-1].translate(ALL_DIGITS))
+        flags = classify.classify(text.translate(ALL_DIGITS))
         if not flags & (HARMLESS | classify.COMMITS):
             return False
     else:
         return True
     said = _texts(b"".join(journal.said), names, journal.unnamed, alike=True)
     return said.sure and all(one & HARMLESS or one & classify.COMMITS for one in said.each)
+
+
+def _only_text(chunk: bytes) -> bytes | None:
+    """The text of a chunk that is one Query, or one batch of an unnamed statement; of all else nothing."""
+    if len(chunk) <= HEADER_BYTES:
+        return None
+    if chunk[0] == framing.QUERY:
+        return chunk[HEADER_BYTES:-1] if HEADER.unpack_from(chunk)[1] + 1 == len(chunk) else None
+    if chunk[0] == framing.PARSE:
+        end = parse_end(chunk)
+        stop = chunk.find(b"\0", HEADER_BYTES + 1, end)
+        return chunk[HEADER_BYTES + 1 : stop] if stop > 0 else None
+    return None
 
 
 def only_trivial(seen: bytes) -> bool:

@@ -14,6 +14,8 @@ from seawall.wire.pgwire.messages import ProtocolViolation
 
 HEADER: Final = Struct(">BI")
 HEADER_BYTES: Final = 5
+FIELD: Final = Struct(">IHIhih")
+"""Of a RowDescription, a column behind its name: table, column, type, size, modifier, format."""
 
 # What a client says.
 QUERY: Final = ord("Q")
