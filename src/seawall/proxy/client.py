@@ -32,7 +32,7 @@ from seawall.proxy.speech import Speech
 from seawall.proxy.statements import CHANGING
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.exchange import QUERY_ALONE, bind_end, parse_end
-from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, LONGEST
+from seawall.wire.pgwire.framing import BIND, HEADER, HEADER_BYTES, IDLE, LONGEST, PARSE, QUERY
 from seawall.wire.pgwire.scan import (
     suspicion,
 )
@@ -112,13 +112,13 @@ class Client(Speech):
             journal.say(data)
         size = len(data)
         if size > HEADER_BYTES and not (self._carry or self._skip or server.unsynced or server.copying):
-            if data[0] == framing.QUERY:
+            if data[0] == QUERY:
                 # Those of 64 KiB and more go the other way.
                 if data[3] * 256 + data[4] + 1 == size and not (data[1] or data[2]):
                     suspect = suspicion(data[5:-1])
                     if suspect and self._answered(server, suspect, data[5:-1]):
                         return
-                    if server.status != framing.IDLE or self.stay:
+                    if server.status != IDLE or self.stay:
                         server.since = CLOCK()
                         if journal is not None and journal.resolves:
                             if data[5] in CHANGE_LETTERS:
@@ -137,11 +137,11 @@ class Client(Speech):
                     server.send(data)
                     return
             elif not (server.whole or server.entered):
-                if data[0] == framing.PARSE:
+                if data[0] == PARSE:
                     end = parse_end(data)
                     if end and self._batched(server, data, end):
                         return
-                elif data[0] == framing.BIND:
+                elif data[0] == BIND:
                     end = bind_end(data)
                     if end and self._bound(server, data, end):
                         return
@@ -194,7 +194,7 @@ class Client(Speech):
         """Everything is answered: give the server back, unless a transaction or something else keeps it."""
         if self._skip:
             return  # the server has half a message; _converse comes back here when it has the whole
-        if server.status != framing.IDLE:
+        if server.status != IDLE:
             server.since = CLOCK()
             if self.pool.statement_mode:
                 self.fail("25001", "transaction blocks are not allowed in statement pooling mode", "")
@@ -342,7 +342,7 @@ class Client(Speech):
         if not data and not self._carry:
             return False
         first = self._carry[0] if self._carry else data[0]
-        if first != framing.QUERY and first != framing.PARSE and first in ASIDE:  # noqa: PLR1714 -- twice as fast
+        if first != QUERY and first != PARSE and first in ASIDE:  # noqa: PLR1714 -- twice as fast
             self._aside(data)
             return False
         server = self.pool.take(self)

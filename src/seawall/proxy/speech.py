@@ -33,6 +33,7 @@ from seawall.wire.pgwire.framing import (
     EXECUTE,
     HEADER,
     HEADER_BYTES,
+    IDLE,
     IN_COPY,
     LONG_BYTES,
     LONGEST,
@@ -152,7 +153,7 @@ class Speech(Naming):
             server.whole = PLAIN_BATCH
         self._parsed_here = False
         self.pool.queries += 1
-        if self.stay or server.status != framing.IDLE:
+        if self.stay or server.status != IDLE:
             server.since = CLOCK()
         server.send(data)
         return True
@@ -182,7 +183,7 @@ class Speech(Naming):
             data = HEADER.pack(BIND, end - 1 + len(name) - (last - first)) + b"\0" + name + data[last:]
         server.whole = what
         self.pool.queries += 1
-        if self.stay or server.status != framing.IDLE:
+        if self.stay or server.status != IDLE:
             server.since = CLOCK()
         server.send(data)
         return True

@@ -16,9 +16,9 @@ from seawall.wire.pgwire.framing import (
     BIND,
     COMMAND_COMPLETE,
     DATA_ROW,
+    HEADER,
     HEADER_BYTES,
     NO_DATA,
-    PARSE,
     ROW_DESCRIPTION,
 )
 
@@ -48,7 +48,13 @@ BIND_COMPLETE_MESSAGE: Final = b"2\0\0\0\4"
 READY_HEAD: Final = b"Z\0\0\0\5"
 READY_BYTES: Final = 6
 EXECUTE_AND_SYNC: Final = REST_OF_BATCH[REST_BYTES - EXECUTE_BYTES :]
-SHORTEST_BATCH: Final = 8 + 13 + REST_BYTES
+COMPILED: Final = not __file__.endswith(".py")
+"""Then bytes are read one by one in a twentieth of the time of ``UNPACK``, which is faster otherwise."""
+UNPACK: Final = HEADER.unpack_from
+LONGEST: Final = 0xFFFF
+SHORTEST_PARSE: Final = 9
+SHORTEST_BIND: Final = 13
+SHORTEST: Final = SHORTEST_PARSE + SHORTEST_BIND
 
 
 def parse_end(data: bytes) -> int:
@@ -57,14 +63,18 @@ def parse_end(data: bytes) -> int:
     The chunk begins with a Parse.
     """
     rest = len(data) - REST_BYTES
-    if rest + REST_BYTES < SHORTEST_BATCH or data[HEADER_BYTES] or data[1] or data[2]:
+    if rest < SHORTEST or data[HEADER_BYTES] or data[rest:] != REST_OF_BATCH:
         return 0
-    end = data[3] * 256 + data[4] + 1
-    if end < 9 or end + 13 > rest or data[end] != BIND or data[end + 5] or data[end + 6]:
+    kind: int
+    length: int
+    kind, length = UNPACK(data, 0)
+    end: int = length + 1
+    if end < SHORTEST_PARSE or end + SHORTEST_BIND > rest:
         return 0
-    if data[end + 1] or data[end + 2] or end + 1 + data[end + 3] * 256 + data[end + 4] != rest:
+    kind, length = UNPACK(data, end)
+    if kind != BIND or end + 1 + length != rest or data[end + 5] or data[end + 6]:
         return 0
-    return end if data[rest:] == REST_OF_BATCH else 0
+    return end
 
 
 def bind_end(data: bytes) -> int:
@@ -75,7 +85,7 @@ def bind_end(data: bytes) -> int:
     if data[HEADER_BYTES]:
         return 0
     end = data[3] * 256 + data[4] + 1
-    if end < 13 or data[1] or data[2]:
+    if end < SHORTEST_BIND or data[1] or data[2]:
         return 0
     left = len(data) - end
     if left == REST_BYTES:
@@ -86,8 +96,7 @@ def bind_end(data: bytes) -> int:
 def answers(data: bytes, what: int) -> bool:
     """Whether a chunk is the ordinary answer to what was said in one go, all of it, and nothing else.
 
-    Messages of 64 KiB and more, errors, notices, copies: nothing of that is ordinary. Headers are read byte
-    by byte, not by ``HEADER``, which takes twenty times as long where this is compiled and no less elsewhere.
+    Messages of 64 KiB and more, several commands, errors, notices, copies: nothing of that is ordinary.
     """
     last = len(data) - READY_BYTES
     if last < HEADER_BYTES or data[last : last + HEADER_BYTES] != READY_HEAD:
@@ -100,20 +109,26 @@ def answers(data: bytes, what: int) -> bool:
             return False
         if (data[position] == ROW_DESCRIPTION or data[position] == NO_DATA) is not (what != EXECUTED_BATCH):
             return False
-    kind = PARSE
-    while position < last:
-        if what != QUERY_ALONE and kind == COMMAND_COMPLETE:
-            return False
+    kind: int
+    length: int
+    if COMPILED:
         kind = data[position]
-        if position + HEADER_BYTES > last or data[position + 1] or data[position + 2]:
-            return False
-        length = data[position + 3] * 256 + data[position + 4]
-        if length < 4:
-            return False
-        if kind == COMMAND_COMPLETE:
-            if data[position + 5 : position + 8] not in ORDINARY_TAGS:
+        while kind == DATA_ROW or kind == ROW_DESCRIPTION or kind == NO_DATA:  # noqa: PLR1714, SIM109 -- twice as fast
+            length = data[position + 3] * 256 + data[position + 4]
+            position += 1 + length
+            if length < 4 or position >= last or data[position - length] or data[position - length + 1]:
                 return False
-        elif kind != DATA_ROW and kind != ROW_DESCRIPTION and kind != NO_DATA:  # noqa: PLR1714 -- twice as fast
-            return False
-        position += 1 + length
-    return position == last and kind == COMMAND_COMPLETE
+            kind = data[position]
+        length = data[position + 3] * 256 + data[position + 4]
+    else:
+        kind, length = UNPACK(data, position)
+        while kind == DATA_ROW or kind == ROW_DESCRIPTION or kind == NO_DATA:  # noqa: PLR1714, SIM109 -- twice as fast
+            position += 1 + length
+            if not 4 <= length <= LONGEST or position >= last:
+                return False
+            kind, length = UNPACK(data, position)
+    return (
+        kind == COMMAND_COMPLETE
+        and position + 1 + length == last
+        and data[position + HEADER_BYTES : position + 8] in ORDINARY_TAGS
+    )
