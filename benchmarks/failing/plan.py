@@ -137,9 +137,13 @@ FORTY = {
 """Faults that come to forty kills in less than a minute."""
 
 
-def forty(dice: random.Random) -> Chapter:
-    """One chapter of them, in some order, before a proxy that can't fence."""
-    kinds = [KINDS[name] for name, number in FORTY.items() for _ in range(number)]
+def forty(dice: random.Random, *, resets: bool = True) -> Chapter:
+    """One chapter of them, in some order, before a proxy that can't fence.
+
+    Where the kernel lets nobody reset connections, servers end as many.
+    """
+    names = [name for name, number in FORTY.items() for _ in range(number)]
+    kinds = [KINDS["terminate" if name == "reset" and not resets else name] for name in names]
     dice.shuffle(kinds)
     return Chapter(1, tuple(kinds), relayed=False, fences=False, pin=True)
 

@@ -241,7 +241,7 @@ def test_forty_kills_do_no_harm(capsys):
     started = time.monotonic()
     with field.cluster() as made:
         play = Play(made, SEED, lines.append)
-        clean = play.chapter(forty(random.Random(f"{SEED} forty")))
+        clean = play.chapter(forty(random.Random(f"{SEED} forty"), resets=field.can_reset()))
         release = made.engine.release
     tally = play.tally
     with capsys.disabled():
