@@ -23,6 +23,7 @@ from benchmarks.failing.records import (
 from benchmarks.failing.run import Play
 
 SEED = 20
+FORTY = 40
 
 
 def operation(number, effect, outcome=ACKNOWLEDGED, *, committing=True):
@@ -235,13 +236,15 @@ def test_faults_bite_where_nothing_is_done_about_them(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 def test_forty_kills_do_no_harm(capsys):
     lines = []
     started = time.monotonic()
     with field.cluster() as made:
         play = Play(made, SEED, lines.append)
         clean = play.chapter(forty(random.Random(f"{SEED} forty"), resets=field.can_reset()))
+        while clean and play.tally.total < FORTY:  # a fault may find no victim
+            clean = play.chapter(Chapter(2, (KINDS["terminate"],), relayed=False, fences=False, pin=True))
         release = made.engine.release
     tally = play.tally
     with capsys.disabled():
@@ -251,5 +254,7 @@ def test_forty_kills_do_no_harm(capsys):
             f" {sum(each.total() for each in tally.outcomes.values())} transactions, {tally.reads} reads"
         )
     assert clean, "\n".join(lines)
-    assert tally.total >= 38, tally.missed
+    assert tally.total >= FORTY
+    assert tally.promoted > 0
+    assert tally.at_commit > 0
     assert tally.bystanders.total() == 0

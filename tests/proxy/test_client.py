@@ -192,3 +192,12 @@ def test_the_commit_of_a_failed_transaction_rolls_it_back_wherever_it_is_answere
     end.answers = b""
     end.server.connection_lost(None)
     assert world.heard(0)[told:] == [("C", b"ROLLBACK\0"), ("Z", b"I")]
+
+
+def test_nothing_is_told_to_who_has_said_goodbye(world):
+    end = world.clients[0].transport
+    world.clients[0].data_received(messages.query("rows 1") + messages.terminate())
+    written, end.written = end.written, b""
+    assert end.closed
+    world.pump()
+    assert (written, end.written) == (b"", b"")

@@ -232,22 +232,32 @@ def test_an_unnamed_statement_is_what_it_was_when_two_parses_in_a_row_are_skippe
     assert ("C", b"SELECT 3\0") not in world.heard(0)
 
 
-@pytest.mark.parametrize("sql", ["DISCARD ALL", "deallocate all"])
-@pytest.mark.parametrize("chunk", [1, 1000])
-def test_names_behind_one_that_frees_all_wait_until_it_is_known_what_it_did(sql, chunk):
-    world = World(clients=1, servers=1)
+def forgetful_world(sql, clients=1):
+    """A world whose one server forgets its named statements at a text."""
+    world = World(clients=clients, servers=1)
     model = world.ends[0].model
     run = model.run
 
     def forgetful(text, *, simple):
         if text == sql:
-            model.statements.clear()
+            model.statements = {name: said for name, said in model.statements.items() if not name}
             return messages.command_complete(sql.upper()), ""
         if text.startswith("SELECT"):
             return messages.command_complete("SELECT 0"), ""
         return run(text, simple=simple)
 
     model.run = forgetful
+    return world
+
+
+def called(name):
+    return messages.bind("", name, []) + messages.execute()
+
+
+@pytest.mark.parametrize("sql", ["DISCARD ALL", "deallocate all"])
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_names_behind_one_that_frees_all_wait_until_it_is_known_what_it_did(sql, chunk):
+    world = forgetful_world(sql)
     use = messages.parse("a", "rows 1") + messages.bind("", "a", []) + messages.execute() + messages.sync()
     world.say(0, use + messages.query(sql) + use + messages.query(sql) + use, chunk)
     assert [letter for letter, _ in world.heard(0)] == [*"12DCZ", *"CZ", *"12DCZ", *"CZ", *"12DCZ"]
@@ -263,3 +273,52 @@ def test_who_waits_for_an_answer_that_is_skipped_goes_on():
     assert [letter for letter, _ in world.heard(0)] == ["1", "Z", "E", "Z"]
     world.say(0, messages.bind("", "a", []) + messages.execute() + messages.sync())
     assert ("C", b"SELECT 1\0") in world.heard(0)
+
+
+FREE = messages.parse("f", "deallocate all") + called("f")
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+@pytest.mark.parametrize("text", ["rows 1", "rows 3"])
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_names_that_are_freed_may_be_taken_again_in_the_same_batch(name, text, chunk):
+    world = forgetful_world("deallocate all", clients=2)
+    world.say(0, messages.parse("a", "rows 1") + called("a") + messages.sync())
+    batch = FREE + messages.parse(name, text) + called(name) + messages.sync()
+    world.say(0, batch + called(name) + messages.sync(), chunk)
+    rows = "D" * int(text[-1])
+    assert [letter for letter, _ in world.heard(0)] == [*"12DCZ", *"12C", *f"12{rows}CZ", *f"2{rows}CZ"]
+    for mine in ("c1", "c3", "d1", "d3"):  # nobody else trips over what the server has, or lacks
+        world.say(1, messages.parse(mine, f"rows {mine[-1]}") + called(mine) + messages.sync())
+    assert [letter for letter, _ in world.heard(1)] == [*"12DCZ", *"12DDDCZ"] * 2
+    assert world.ends[0].server in world.pool.idle
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_what_was_to_free_names_and_came_to_nothing_leaves_them(chunk):
+    world = forgetful_world("deallocate all")
+    world.say(0, messages.parse("a", "rows 1") + messages.sync())
+    size = world.clients[0].prepared_bytes
+    failing = messages.describe_statement("none") + FREE + messages.parse("a", "rows 3") + called("a")
+    world.say(0, failing + messages.sync() + called("a") + messages.sync(), chunk)
+    assert [letter for letter, _ in world.heard(0)] == [*"1Z", *"EZ", *"2DCZ"]
+    assert world.clients[0].prepared_bytes == size
+    world.say(0, messages.parse("a", "rows 1") + messages.sync())
+    assert world.heard(0)[-2:] == [("E", "42P05"), ("Z", b"I")]
+
+
+def test_names_that_are_bound_to_be_freed_are_not_until_that_is_executed():
+    world = forgetful_world("deallocate all")
+    world.say(0, messages.parse("a", "rows 1") + messages.parse("f", "deallocate all") + messages.sync())
+    world.say(0, messages.bind("", "f", []) + called("a") + messages.sync())
+    assert [letter for letter, _ in world.heard(0)] == [*"11Z", *"22DCZ"]
+    assert set(world.clients[0].statements) == {b"a", b"f"}
+
+
+@pytest.mark.parametrize("portal", ["", "p"])
+def test_names_are_forgotten_whatever_the_portal_is_called(portal):
+    world = forgetful_world("deallocate all")
+    world.say(0, messages.parse("a", "rows 1") + messages.parse("f", "deallocate all") + messages.sync())
+    world.say(0, messages.bind(portal, "f", []) + messages.execute(portal) + messages.sync())
+    assert world.clients[0].statements is None
+    assert not world.ends[0].server.statements

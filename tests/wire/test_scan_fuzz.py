@@ -156,6 +156,11 @@ def test_any_bytes_are_taken(sql: bytes) -> None:
     assert len(bound_names(sql)) <= scan.NAMES_MAX
 
 
+@given(st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(SCRAPS), max_size=30).map(b"".join)))
+def test_numbers_and_capitals_make_no_difference_to_what_is_ordinary(sql: bytes) -> None:
+    assert scan._ordinary(sql.translate(scan._ALIKE)) is scan._looks_ordinary(sql.lower())
+
+
 @given(st.lists(st.sampled_from(SCRAPS), max_size=12).map(b"".join))
 def test_what_stands_before_a_statement_never_hides_it(scraps: bytes) -> None:
     # Only what opens a literal, a quoted identifier or a comment can make the rest anything but a command.

@@ -43,6 +43,7 @@ COMMIT_LETTERS: Final = frozenset(b"cCeE/- \n\t\r")
 """What a COMMIT may begin with."""
 CHANGE_LETTERS: Final = frozenset(b"iIuUdDmM")
 WRITE: Final = write
+UNPACK: Final = HEADER.unpack_from
 CLOCK: Final = monotonic
 """Names of their own: compiled code looks up those of other modules at every call."""
 COPYING: Final = frozenset({framing.COPY_DATA, framing.COPY_DONE, framing.COPY_FAIL})
@@ -113,8 +114,8 @@ class Client(Speech):
         size = len(data)
         if size > HEADER_BYTES and not (self._carry or self._skip or server.unsynced or server.copying):
             if data[0] == QUERY:
-                # Those of 64 KiB and more go the other way.
-                if data[3] * 256 + data[4] + 1 == size and not (data[1] or data[2]):
+                length: int = UNPACK(data, 0)[1]
+                if length + 1 == size:
                     suspect = suspicion(data[5:-1])
                     if suspect and self._answered(server, suspect, data[5:-1]):
                         return
@@ -170,7 +171,8 @@ class Client(Speech):
                 journal.told = True
                 journal.last = data
         if self.buffered and self._holds_back():
-            self.transport.write(data)
+            if not self.transport.is_closing():
+                self.transport.write(data)
             return
         try:
             taken: int = WRITE(self.fd, data)

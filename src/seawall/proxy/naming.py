@@ -29,9 +29,11 @@ from seawall.proxy.statements import (
     PREFIX,
     Statement,
     effect,
+    frees,
     parse_message,
     parse_suspicion,
     parsed_text,
+    texts_bytes,
 )
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
@@ -77,6 +79,19 @@ class Naming(Sink):
         worker: the worker that owns it: pools, statement cache, counters, errands.
         pool: where its servers come from.
         ledger: its session state.
+
+    Attributes:
+        plain: an unnamed Parse that leaves nothing in its session, the last that was looked at.
+        plain_effect: what it does, as ``statements.effect``.
+        buffered: its transport may hold back what has to go first.
+        unnamed: the last unnamed Parse: the server on which it is bound may be another one.
+        refused_at: when a replica refused last what it said.
+        rescue: what is being done about a server that it lost; a ``rescue.Case``.
+        doomed: answers in place of a server until the client ends a transaction that is lost.
+        _effect: of its unnamed statement, as ``statements.effect``.
+        _changed: a statement that changes something was bound since the last Sync.
+        _frees: what was bound last, to the unnamed portal, forgets all named statements.
+        _parsed_here: since the last Sync there was an unnamed Parse.
     """
 
     __slots__ = (
@@ -85,6 +100,7 @@ class Naming(Sink):
         "_deaf",
         "_drop",
         "_effect",
+        "_frees",
         "_held",
         "_lacking",
         "_more",
@@ -161,13 +177,9 @@ class Naming(Sink):
         self._lacking: int = 0
         """So many bytes are still to come of that one."""
         self.unnamed: bytes | None = None
-        """The last unnamed Parse: the server on which it is bound may be another one."""
         self.plain: bytes | None = None
-        """An unnamed Parse that leaves nothing in its session, the last that was looked at."""
         self.plain_effect: int = 0
-        """What it does, as ``statements.effect``."""
         self.buffered: bool = True
-        """Its transport may hold back what has to go first."""
         self._held: bytes = b""
         self._skip: int = 0
         self._deaf: bool = False
@@ -178,26 +190,24 @@ class Naming(Sink):
         self.replays: bool = False
         """Its transactions are said again when their server is lost."""
         self.refused_at: float = 0.0
-        """When a replica refused last what it said."""
         self.resolves: bool = False
         """It is found out what became of its COMMITs."""
         self.rescue: Any = None
-        """What is being done about a server that it lost; a ``rescue.Case``."""
         self.doomed: Doomed | None = None
-        """Answers in place of a server until the client ends a transaction that is lost."""
         self._effect: int = 0
-        """Of its unnamed statement, as ``statements.effect``."""
         self._changed: bool = False
-        """A statement that changes something was bound since the last Sync."""
+        self._frees: bool = False
         self._parsed_here: bool = False
-        """Since the last Sync there was an unnamed Parse."""
 
     def undone(self, note: Note, *, failed: bool) -> None:
         """A Parse or Close came to nothing: names stand for what they stood for before."""
-        if self.journal is not None and note.statement is not None:
+        if self.journal is not None and (note.statement is not None or note.owed == owed.FREED):
             self.journal.remember(self.statements, self.prepared_bytes)
         statements = self.statements
-        if note.owed in UNNAMED_CHANGED and self.unnamed is note.new:
+        if note.owed == owed.FREED and note.names is not None:
+            self.statements = note.names[0]
+            self.prepared_bytes = texts_bytes(note.names[0])
+        elif note.owed in UNNAMED_CHANGED and self.unnamed is note.new:
             self.unnamed = None if failed else note.mine
         elif statements is None or note.statement is None:
             return
@@ -309,6 +319,8 @@ class Naming(Sink):
         position, first, last = at
         name = data[first:last]
         statement = self.statements.get(name) if self.statements else None
+        if kind == framing.BIND:
+            self._frees = data[position + HEADER_BYTES] == 0 and self._all_freed(server, name, statement)
         # Ahead of bringing the statement: what makes room for the question may be the statement itself.
         inject = self._ask_ahead(server, name, statement) if kind == framing.BIND else b""
         foreign = name.startswith(PREFIX)
@@ -332,6 +344,24 @@ class Naming(Sink):
         return inject + HEADER.pack(kind, length) + data[
             position + HEADER_BYTES : first
         ] + statement.name, last
+
+    def _all_freed(self, server: Server, name: bytes, statement: Statement | None) -> bool:
+        """Whether what is bound forgets all named statements."""
+        if name:
+            return statement is not None and statement.suspicion & RESET > 0 and frees(statement.tail)
+        return server.suspect & RESET > 0 and frees(parsed_text(self.unnamed))
+
+    def executed(self, server: Server, data: bytes, position: int) -> None:
+        """Enter an Execute."""
+        if not self._frees or data[position + HEADER_BYTES : position + HEADER_BYTES + 1] != b"\0":
+            server.pending.append(owed.EXECUTED)
+            return
+        self._frees = False
+        if self.journal is not None:
+            self.journal.remember(self.statements, self.prepared_bytes)
+        server.free_all(self.statements)
+        self.statements = None
+        self.prepared_bytes = 0
 
     def _ask_ahead(self, server: Server, name: bytes, statement: Statement | None) -> bytes:
         """Note what a Bind's statement does; if it is a COMMIT, what to ask ahead of it."""

@@ -24,11 +24,11 @@ PARSED_UNSEEN: Final = 8
 """A Parse of ours: its reply is swallowed; has a note."""
 CLOSED_UNSEEN: Final = 9
 """A Close of ours, of a shared statement that has to make room; has a note."""
-PARSED_ALREADY: Final = 20
+PARSED_ALREADY: Final = 30
 """A client's Parse that was not sent: its reply is made up; has a note."""
-CLOSED_ALREADY: Final = 21
+CLOSED_ALREADY: Final = 31
 """A client's Close that was not sent; has a note."""
-COPY_END: Final = 22
+COPY_END: Final = 32
 PARSED_INSTEAD: Final = 11
 """A client's Parse in whose place a Close of nothing was sent: that one's reply becomes a made up one."""
 CLOSED_INSTEAD: Final = 12
@@ -57,6 +57,14 @@ ENTRIES: Final[dict[int, tuple[int, ...]]] = {
 }
 """What is said in one go (``exchange``), entered one by one."""
 
+FREED: Final = 20
+"""Execute of what forgets all named statements, which is taken for done as soon as it is said; has a note."""
+
+SAMPLE_ENDS: Final = {
+    framing.BIND_COMPLETE: SAMPLE_BOUND,
+    framing.COMMAND_COMPLETE: SAMPLE_EXECUTED,
+    framing.CLOSE_COMPLETE: SAMPLE_CLOSED,
+}
 HIDDEN: Final = frozenset({SAMPLED, SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED})
 NOTED: Final = frozenset(
     {
@@ -67,6 +75,7 @@ NOTED: Final = frozenset(
         PARSED_INSTEAD,
         CLOSED_INSTEAD,
         CLOSED_UNSEEN,
+        FREED,
         UNNAMED,
         UNNAMED_UNSEEN,
         UNNAMED_CLOSED,
@@ -132,9 +141,10 @@ class Note:
         mine: the client's unnamed Parse before.
         held: the server's unnamed Parse before.
         new: the unnamed Parse that this one made current.
+        names: of what forgot all names, the client's statements and the server's before.
     """
 
-    __slots__ = ("held", "mine", "name", "new", "owed", "statement")
+    __slots__ = ("held", "mine", "name", "names", "new", "owed", "statement")
 
     def __init__(
         self,
@@ -144,6 +154,7 @@ class Note:
         mine: bytes | None = None,
         held: bytes | None = None,
         new: bytes | None = None,
+        names: tuple[dict[bytes, Statement] | None, dict[bytes, bool]] | None = None,
     ) -> None:
         self.owed: int = owed
         self.statement: Statement | None = statement
@@ -151,6 +162,7 @@ class Note:
         self.mine: bytes | None = mine
         self.held: bytes | None = held
         self.new: bytes | None = new
+        self.names: tuple[dict[bytes, Statement] | None, dict[bytes, bool]] | None = names
 
     def follow(self, undone: Note, *, failed: bool) -> None:
         """Stand on what an earlier note of the unnamed statement stood on, because that came to nothing."""

@@ -33,6 +33,7 @@ from seawall.proxy.owed import (
     COPY_END,
     ENTRIES,
     EXECUTED,
+    FREED,
     HIDDEN,
     NOTED,
     PARSE_COMPLETE_MESSAGE,
@@ -46,6 +47,7 @@ from seawall.proxy.owed import (
     SAMPLE_BOUND,
     SAMPLE_CLOSED,
     SAMPLE_COLUMNS,
+    SAMPLE_ENDS,
     SAMPLE_EXECUTED,
     SAMPLE_QUERY,
     SAMPLE_TAIL,
@@ -68,11 +70,6 @@ from seawall.wire.pgwire.messages import ProtocolViolation
 from seawall.wire.pgwire.scan import tag_suspicion
 
 MADE_UP_FROM: Final = PARSED_ALREADY
-SAMPLE_ENDS: Final = {
-    framing.BIND_COMPLETE: SAMPLE_BOUND,
-    framing.COMMAND_COMPLETE: SAMPLE_EXECUTED,
-    framing.CLOSE_COMPLETE: SAMPLE_CLOSED,
-}
 CRASHED: Final = b"\0C57P02\0"
 OPEN: Final = 0
 BROKEN: Final = 1
@@ -85,6 +82,12 @@ class Owing:
         transport: an asyncio transport.
         sink: who gets what it says.
         max_statements: named statements kept on it.
+
+    Attributes:
+        buffered: its transport may hold back what has to go first.
+        entered: what is owed, but for ``whole``; read it by ``pending``.
+        whole: what was said in one go and is all that is owed, as in ``exchange``; 0 for nothing.
+        before: of a batch said so, the client's and the server's unnamed Parse before, and its own.
     """
 
     __slots__ = (
@@ -139,13 +142,9 @@ class Owing:
         self.sink: Sink = sink
         self.max_statements: int = max_statements
         self.buffered: bool = True
-        """Its transport may hold back what has to go first."""
         self.entered: deque[int] = deque()
-        """What is owed, but for ``whole``; read it by ``pending``."""
         self.whole: int = 0
-        """What was said in one go and is all that is owed, as in ``exchange``; 0 for nothing."""
         self.before: tuple[bytes | None, bytes | None, bytes | None] = (None, None, None)
-        """Of a batch said in one go: the client's and the server's unnamed Parse before, and its own."""
         self.notes: deque[Note] = deque()
         self.statements: dict[bytes, bool] = {}
         self.unnamed: bytes | None = None
@@ -200,20 +199,16 @@ class Owing:
     def pending(self) -> deque[int]:
         """What is owed, in order."""
         if self.whole:
-            self._spell_out()
+            what, self.whole = self.whole, 0
+            if what == BATCH:
+                self.notes.append(Note(UNNAMED, None, b"", self.before[0], self.before[1], self.before[2]))
+            self.entered.extend(ENTRIES[what])
         return self.entered
 
-    def _spell_out(self) -> None:
-        what, self.whole = self.whole, 0
-        if what == BATCH:
-            self.notes.append(Note(UNNAMED, None, b"", self.before[0], self.before[1], self.before[2]))
-        self.entered.extend(ENTRIES[what])
-
     def already(self, note: Note) -> bytes:
-        """Promise the client a reply to what is not sent; made up at once if nothing is before it.
+        """Promise the client a reply to what is not sent, or make it up if nothing is before it.
 
-        Returns:
-            What to send in its place, if anything.
+        Returns what to send in its place, if anything.
         """
         if self._may_copy():
             self.pending.append(PARSED_INSTEAD if note.owed == PARSED_ALREADY else CLOSED_INSTEAD)
@@ -258,6 +253,11 @@ class Owing:
         statements[statement.name] = True
         self.noted(Note(owed, statement, name))
         return out + statement.parse
+
+    def free_all(self, names: dict[bytes, Statement] | None) -> None:
+        """Enter the Execute of what forgets all named statements: from here on there are none."""
+        self.noted(Note(FREED, None, b"", names=(names, self.statements)))
+        self.statements = {}
 
     def copy_ended(self) -> None:
         """The client sent CopyDone or CopyFail."""
@@ -406,9 +406,13 @@ class Owing:
         # The rest is told by the text, and better: SET LOCAL has the tag of SET.
         if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
             self.suspect |= tag_suspicion(tag)
-            self.statements.clear()
-            self.sink.forgotten()
             self.discarded = tag == b"DISCARD ALL"
+            if self.pending and self.pending[0] == FREED:
+                self.pending.popleft()
+                self.notes.popleft()
+            else:
+                self.statements.clear()
+                self.sink.forgotten()
 
     def _closed(self, head: int) -> bool:
         """CloseComplete came; true if the client must not see it."""
@@ -467,6 +471,8 @@ class Owing:
         elif note.owed == CLOSED_UNSEEN:
             self.statements[note.name] = True
             return
+        elif note.owed == FREED and note.names is not None:
+            self.statements = note.names[1]
         elif note.owed in (UNNAMED, UNNAMED_UNSEEN, UNNAMED_CLOSED):
             # A Parse drops the unnamed statement before it looks at the new text.
             if self.unnamed is note.new:

@@ -14,7 +14,7 @@ from os import write
 from typing import Any, Final
 
 from seawall.kernel.errors import ValidationError
-from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, HIDDEN, STREAMED, SYNCED, UNASKED, UNNAMED
+from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, FREED, HIDDEN, STREAMED, SYNCED, UNASKED, UNNAMED
 from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
 from seawall.wire.pgwire.exchange import (
     BIND_COMPLETE_MESSAGE,
@@ -131,6 +131,8 @@ class Server(Owing):
                 self.copying = False
                 if data[position + 5 : position + 8] not in ORDINARY_TAGS:
                     self._tagged(data[position + 5 : max(after - 1, position + 5)])
+                elif pending and pending[0] == FREED:
+                    raise ProtocolViolation
                 if after + READY_BYTES == end and data.startswith(READY_HEAD, after):
                     after += self._ended(data[after + 5])
             elif kind == ROW_DESCRIPTION or kind == NO_DATA or kind == BIND_COMPLETE:  # noqa: PLR1714, SIM109

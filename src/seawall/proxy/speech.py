@@ -235,12 +235,13 @@ class Speech(Naming):
             ):
                 return 0
             server.pending.append(BOUND)
+            self._frees = False
         elif kind == EXECUTE:
-            server.pending.append(EXECUTED)
+            self.executed(server, data, position)
             self.pool.queries += 1
         elif data[position + 5] == STATEMENT:
             return 0
-        elif not self._changed and data.startswith(REST_OF_BATCH, position):
+        elif not (self._changed or self._frees) and data.startswith(REST_OF_BATCH, position):
             server.pending.extend(REST_OWED)
             server.unsynced = self._parsed_here = False
             self.pool.queries += 1
@@ -343,7 +344,7 @@ class Speech(Naming):
                 pending.append(owed.SYNCED)
                 server.unsynced = self._parsed_here = False
         elif kind == framing.EXECUTE:
-            pending.append(owed.EXECUTED)
+            self.executed(server, data, position)
             server.unsynced = True
             self.pool.queries += 1
         elif kind == framing.QUERY:

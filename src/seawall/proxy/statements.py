@@ -8,6 +8,7 @@ has it prepared there first, unseen.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from functools import lru_cache
 from typing import Final
@@ -26,6 +27,7 @@ CHANGES: Final = 1
 COMMITS: Final = 2
 CHANGING: Final = frozenset({b"insert", b"update", b"delete", b"merge "})
 COMMITTING: Final = frozenset({b"com", b"end"})
+FREEING: Final = re.compile(rb"\s*(?:deallocate\s+(?:prepare\s+)?|discard\s+)all\s*;?\s*", re.IGNORECASE)
 COMMENTS: Final = frozenset({b"/*", b"--"})
 COMMIT_BYTES: Final = 16
 """Of a text, to see whether it may be a COMMIT."""
@@ -74,6 +76,16 @@ def effect(head: bytes) -> int:
             CHANGES if word in CHANGING else COMMITS if word[:3] in COMMITTING or word[:2] in COMMENTS else 0
         )
     return 0
+
+
+def frees(tail: bytes) -> bool:
+    """Whether a parsed text forgets all named statements."""
+    return FREEING.fullmatch(tail, 0, max(tail.find(b"\0"), 0)) is not None
+
+
+def texts_bytes(statements: dict[bytes, Statement] | None) -> int:
+    """How long the texts of some statements are together."""
+    return sum(len(one.tail) for one in statements.values()) if statements else 0
 
 
 def parse_suspicion(tail: bytes) -> int:

@@ -19,6 +19,7 @@ Source: PostgreSQL documentation, chapters "SQL Syntax" (lexical structure) and 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 SETTINGS: Final = 1
@@ -222,6 +223,14 @@ _DISCARDS: Final[dict[bytes, int]] = {
     b"temporary": RESET,
     b"sequences": RESET,
 }
+REMEMBERED: Final = 4_096
+"""Texts that are remembered as ordinary or not; the one that is unused for longest is forgotten."""
+REMEMBERED_BYTES: Final = 512
+"""Longest of these."""
+_ALIKE: Final = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000"
+)
+
 _OF_TRANSACTION: Final = frozenset({b"local", b"transaction", b"constraints"})
 
 
@@ -230,10 +239,20 @@ def suspicion(sql: bytes) -> int:
 
     Called for every simple query and every Parse. Any bytes will do; none raise.
     """
-    text = sql.lower().decode("latin-1")
-    if text[:4] in _ORDINARY and not _rare(text) and (";" not in text or text.find(";") == len(text) - 1):
-        return 0
-    return _second_look(sql)
+    if len(sql) <= REMEMBERED_BYTES:
+        ordinary = _ordinary(sql.translate(_ALIKE))
+    else:
+        ordinary = _looks_ordinary(sql.lower())
+    return 0 if ordinary else _second_look(sql)
+
+
+def _looks_ordinary(lower: bytes) -> bool:
+    text = lower.decode("latin-1")
+    return text[:4] in _ORDINARY and not _rare(text) and (";" not in text or text.find(";") == len(text) - 1)
+
+
+# Texts come again and again with other numbers in them; none of what is looked for has a digit.
+_ordinary = lru_cache(maxsize=REMEMBERED)(_looks_ordinary)
 
 
 def _rare(text: str) -> bool:
