@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.fuzzing.world import World
 from seawall.proxy.naming import CLOSED, DETACHED, WAITING
-from seawall.proxy.server import BROKEN
+from seawall.proxy.server import BROKEN, OPEN
 from seawall.proxy.shared import Block
 from seawall.proxy.sweep import CANCEL_GRACE_S, MICRO, SLOW_EVERY, Sweeper
 from seawall.wire.pgwire import messages
@@ -274,3 +274,19 @@ def test_what_is_seen_is_counted(clocked):
         "beat": int(clocked.now * MICRO),
     }
     assert {name: seen[name] for name in expected} == expected
+
+
+@pytest.mark.interpreted
+@pytest.mark.parametrize("limit_s", [2.0, 0.0])
+def test_a_server_that_acknowledges_nothing_is_cut(clocked, monkeypatch, limit_s):
+    clocked.told(user_timeout_s=limit_s)
+    silent = [0.0]
+    monkeypatch.setattr("seawall.proxy.sweep.silence_s", lambda transport: silent[0])
+    wire = clocked.client(BEGIN)
+    (server,) = clocked.pool.servers
+    wire.hear(ROWS)
+    for silent[0], wait_s in ((1.5, 1.5), (0.0, 0.1), (1.7, 1.1), (2.3, 0.6), (2.9, 0.6)):
+        assert server.state == OPEN
+        clocked.after(wait_s)
+    assert (server.state == BROKEN) is bool(limit_s)
+    assert not clocked.sweeper._silent

@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections import deque
+from struct import Struct
 from typing import Any, Final
 
 from seawall.kernel.errors import DatabaseUnavailable
@@ -61,6 +62,14 @@ class Welcome:
         self.pid: int = 0
         self.key: bytes = b""
         self.rest: bytes = b""
+
+
+TCP_INFO: Final = Struct("8B16I")
+"""The beginning of Linux's ``struct tcp_info``."""
+RETRANSMITS, PROBES, LAST_SENT_MS, LAST_ACK_MS, ROUND_TRIP_US = 2, 3, 17, 20, 23
+"""In it: retransmissions of what is not acknowledged yet, and probes since the last acknowledgement."""
+ANSWER_S: Final = 0.02
+"""What was sent less long ago may yet be acknowledged."""
 
 
 class Dialogue(asyncio.Protocol):
@@ -125,8 +134,23 @@ def tune(transport: Any, user_timeout_s: float) -> None:  # noqa: ANN401
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
-    if user_timeout_s > 0:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_s * 1000))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(user_timeout_s * 1000))
+
+
+def silence_s(transport: Any) -> float:  # noqa: ANN401
+    """For how long a peer has acknowledged nothing, seconds, if it was asked again meanwhile; or else 0.0.
+
+    A peer that has no room for more and says so is not silent. TCP_USER_TIMEOUT takes it for dead: a server
+    that waits for a lock in the middle of a COPY would be cut. Linux tcp(7), ``TCP_INFO``.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == socket.AF_UNIX:
+        return 0.0
+    info = TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size))
+    ack_s, sent_s = info[LAST_ACK_MS] / 1000.0, info[LAST_SENT_MS] / 1000.0
+    answer_s = max(ANSWER_S, 4 * info[ROUND_TRIP_US] / 1e6)
+    unanswered = info[RETRANSMITS] > 0 and ack_s > sent_s > answer_s
+    return ack_s if unanswered or info[PROBES] > 1 else 0.0
 
 
 async def dial(addresses: Addresses, backend: Backend, protocol: type[asyncio.Protocol]) -> tuple[Any, Any]:

@@ -93,9 +93,7 @@ class Server(Owing):
             self._ready = False
             self.unsynced = self.astray = True
             self.last_error = b""
-            self.buffered = True
-            self.transport.abort()
-            self.connection_lost(None)
+            self.cut()
 
     def _relay(self, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Forward a chunk, and take off ``pending`` what it answers."""
@@ -248,6 +246,12 @@ class Server(Owing):
             self.state = BROKEN
             self.transport.write(b"X\0\0\0\4")
             self.transport.close()
+
+    def cut(self) -> None:
+        """Cut the connection and tell whoever uses it, as if the server had ended it."""
+        self.buffered = True
+        self.transport.abort()
+        self.connection_lost(None)
 
     def abort(self) -> None:
         """Cut the connection; nobody is told."""

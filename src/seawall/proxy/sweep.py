@@ -9,9 +9,10 @@ import asyncio
 from typing import Final
 
 from seawall.proxy.client import Client
+from seawall.proxy.connect import silence_s
 from seawall.proxy.naming import ATTACHED, DETACHED
 from seawall.proxy.pool import Pool
-from seawall.proxy.server import Server
+from seawall.proxy.server import OPEN, Server
 from seawall.proxy.worker import Worker
 from seawall.wire.pgwire import framing
 
@@ -33,6 +34,8 @@ class Sweeper:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._round = 0
+        self._silent: dict[Server, float] = {}
+        """Servers that acknowledge nothing, and since when that is known."""
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -52,6 +55,8 @@ class Sweeper:
                 self._server(pool, server, now)
             self._fill(pool)
             self._worker.want(pool)
+        if self._silent:
+            self._silent = {one: since for one, since in self._silent.items() if one.state == OPEN}
         if self._round % SLOW_EVERY == 0:
             self._idle_clients(now)
         self._count()
@@ -96,9 +101,11 @@ class Sweeper:
             if server in pool.idle and (old or (bored and spare) or server.born_at < 0):
                 pool.discard(server)
             return
+        lasted_s = now - server.since
+        if timeouts.user_timeout_s and self._dead(server, lasted_s, now, timeouts.user_timeout_s):
+            return
         if not isinstance(client, Client) or client.state != ATTACHED:
             return
-        lasted_s = now - server.since
         if timeouts.transaction_s and now - client.began_at > timeouts.transaction_s:
             self._worker.close_client(client, "25P04", "terminating connection due to transaction timeout")
             return
@@ -111,6 +118,19 @@ class Sweeper:
             self._worker.close_client(
                 client, "25P03", "terminating connection due to idle-in-transaction timeout"
             )
+
+    def _dead(self, server: Server, lasted_s: float, now: float, limit_s: float) -> bool:
+        """Cut a server that has acknowledged nothing for so long; whether that was done."""
+        silent_s = silence_s(server.transport) if lasted_s > limit_s / 2 else 0.0
+        if not silent_s:
+            self._silent.pop(server, None)
+            return False
+        if now - self._silent.setdefault(server, now) < limit_s / 2 or silent_s < limit_s:
+            return False
+        del self._silent[server]
+        self._worker.note(f"{server.backend.name} has acknowledged nothing for {silent_s:.1f} s")
+        server.cut()
+        return True
 
     def _overtime(self, client: Client, server: Server, over_s: float) -> None:
         if over_s > CANCEL_GRACE_S:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from seawall.proxy.backends import Backends
 from seawall.proxy.client import Client
-from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in
+from seawall.proxy.connect import Addresses, LoginFailed, cancel, log_in, tune
 from seawall.proxy.errands import Batch
 from seawall.proxy.fitting import Fitting
 from seawall.proxy.following import Following
@@ -324,6 +324,7 @@ class Worker:
             self._not_opened(pool, backend, "25006", "it is in recovery", final=False)
             return
         self.backends.connected(backend)
+        tune(welcome.transport, 0.0)  # from here on the sweeper looks whether it is silent
         pool.retry_at = 0.0
         server = Server(welcome.transport, pool.idle_sink, self.settings.pooling.max_prepared_statements)
         server.pool = pool
