@@ -277,7 +277,7 @@ class TimeoutsSection(Section):
         float, span(1.0, DAY_S, "Host names are looked up again this often, and at failed connects.")
     ] = _TIMEOUTS.dns_refresh_s
     user_timeout: Annotated[
-        float, span(0.0, 3_600.0, "`TCP_USER_TIMEOUT` towards servers (Linux tcp(7)).")
+        float, span(0.0, 3_600.0, "How long a server may acknowledge nothing of what it is sent; 0 for ever.")
     ] = _TIMEOUTS.user_timeout_s
 
 

@@ -64,7 +64,7 @@ class Welcome:
         self.rest: bytes = b""
 
 
-TCP_INFO: Final = Struct("8B16I")
+TCP_INFO: Final = Struct("8B 16I")
 """The beginning of Linux's ``struct tcp_info``."""
 RETRANSMITS, PROBES, LAST_SENT_MS, LAST_ACK_MS, ROUND_TRIP_US = 2, 3, 17, 20, 23
 """In it: retransmissions of what is not acknowledged yet, and probes since the last acknowledgement."""
