@@ -78,11 +78,9 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
     with demo(tmp_path, "--json") as process:
         out, err = process.communicate(timeout=50)
         table = json.loads(out)
-        broken = [one for one in table["promises"] if not one["kept"]]
-        # How fast it is on a busy machine is no verdict on it; what happens to orders and clients is.
-        assert all(" within " in one["promise"] for one in broken), (broken, err)
-        assert process.returncode == int(bool(broken))
-        assert table["kept"] is not bool(broken)
+        assert [one for one in table["promises"] if not one["kept"]] == []
+        assert process.returncode == 0, (table, err)
+        assert table["kept"] is True
         assert table["figures"]["clients_hit"] > 0
         assert table["audit"]["acknowledged"] == table["figures"]["transactions"] > 100
         assert "killed (SIGKILL)" in err
