@@ -154,6 +154,55 @@ def test_starting_and_stopping_twice_is_harmless(node) -> None:
     assert rows(node) == 1
 
 
+def stopped_before_it_listens(node: Node, monkeypatch) -> int:
+    """Start a server and stop it where it stands, before it has a handler for anything; its process id."""
+    popen = subprocess.Popen
+
+    def stopped(*args, **options):
+        process = popen(*args, **options)
+        os.kill(process.pid, signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr("seawall.embedded.processes.subprocess.Popen", stopped)
+    for _ in range(20):
+        node.kill()
+        node.start(wait=False)
+        pid = node.pid
+        until(lambda pid=pid: state(pid) == "T")
+        if not processes.catches(pid, signal.SIGHUP):
+            return pid
+    pytest.fail("it was faster every time")
+
+
+def test_a_hangup_ends_a_server_that_is_just_starting(node, monkeypatch) -> None:
+    pid = stopped_before_it_listens(node, monkeypatch)
+    os.kill(pid, signal.SIGHUP)
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: not processes.is_alive(pid))
+    assert node.log_tail() == ""
+
+
+def test_a_server_that_is_just_starting_lives_through_a_reload(node, monkeypatch) -> None:
+    pid = stopped_before_it_listens(node, monkeypatch)
+    reloading = threading.Thread(target=node.reload)
+    reloading.start()
+    os.kill(pid, signal.SIGCONT)
+    reloading.join(30)
+    assert not reloading.is_alive()
+    node.wait_ready()
+    assert node.pid == pid
+    until(lambda: "received SIGHUP, reloading configuration files" in node.log_file.read_text())
+
+
+def test_a_server_that_never_listens_is_not_reloaded(node, monkeypatch) -> None:
+    monkeypatch.setattr("seawall.embedded.node.LISTEN_TIMEOUT_S", 0.05)
+    stopped_before_it_listens(node, monkeypatch)
+    with pytest.raises(ClusterError, match="takes no signals"):
+        node.reload()
+    node.resume()
+    node.wait_ready()
+
+
 def test_an_unknown_way_to_stop_is_refused(server) -> None:
     with pytest.raises(PolicyError, match="smart, fast, immediate"):
         server.nodes[0].stop("gently")

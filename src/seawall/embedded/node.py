@@ -41,6 +41,9 @@ STOP_TIMEOUT_S: Final = 30.0
 PROMOTE_TIMEOUT_S: Final = 60
 """What ``pg_promote`` waits at most."""
 
+LISTEN_TIMEOUT_S: Final = 10.0
+"""From the first moment of a server until it has its signal handlers; milliseconds where nothing is wrong."""
+
 POLL_S: Final = 0.01
 PROBE_TIMEOUT_S: Final = 2.0
 """One question while waiting for a server to be ready."""
@@ -306,10 +309,19 @@ class Node:
         self.start()
 
     def reload(self) -> None:
-        """Have the server read its configuration again (``SIGHUP``)."""
-        found = self._postmaster()
-        if found is not None:
-            processes.send(found, signal.SIGHUP)
+        """Have the server read its configuration again (``SIGHUP``); one that is just starting is waited for.
+
+        Raises:
+            ClusterError: It doesn't get as far as to listen for that signal, which would end it.
+        """
+        give_up = time.monotonic() + LISTEN_TIMEOUT_S
+        while (found := self._postmaster()) is not None:
+            if processes.catches(found.pid, signal.SIGHUP):
+                processes.send(found, signal.SIGHUP)
+                return
+            if time.monotonic() >= give_up:
+                raise ClusterError(self.name, f"it takes no signals {LISTEN_TIMEOUT_S:g} s after its start")
+            time.sleep(POLL_S)
 
     # --- faults -------------------------------------------------------------------------------------------
 

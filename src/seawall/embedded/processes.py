@@ -29,6 +29,7 @@ from seawall.embedded.errors import ClusterError
 
 __all__ = [
     "Process",
+    "catches",
     "freeze",
     "is_alive",
     "kill",
@@ -57,6 +58,8 @@ DEAD: Final = frozenset("ZXx")
 
 SEGMENTS: Final = Path("/dev/shm")  # noqa: S108 -- where shm_open(3) puts what PostgreSQL makes
 SEGMENT: Final = re.compile(rf"{SEGMENTS}/PostgreSQL\.\d+")
+
+CAUGHT: Final = re.compile(r"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
 
 CONTROL_MAGIC: Final = 0x9A503D32
 """``PG_DYNSHMEM_CONTROL_MAGIC``: the first word of the segment that lists the others (``dsm.c``)."""
@@ -107,6 +110,12 @@ def is_alive(pid: int, started: int | None = None) -> bool:
     """Whether a process runs (a zombie does not) and, if told, is the one that started at that tick."""
     process = _look(pid)
     return process is not None and (started is None or process.started == started)
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal (``SigCgt`` of proc(5)); one without mostly dies of it."""
+    found = CAUGHT.search(_text(Path(f"/proc/{pid}/status")))
+    return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 def start_tick(pid: int) -> int:
