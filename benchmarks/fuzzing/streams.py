@@ -24,6 +24,7 @@ TEXTS = (
     "listen a",
     "discard all",
     "deallocate all",
+    "deallocate a",
     "begin; set a to 2",
     "create database a",
 )

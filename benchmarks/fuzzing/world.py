@@ -186,6 +186,8 @@ class Model(ModelServer):
         if word == "select":
             head = messages.row_description([("a", 25)]) if simple else b""
             return head + messages.command_complete("SELECT 0"), ""
+        if word == "deallocate" and low != "deallocate all":
+            return super().run(low, simple=simple)
         if low in ("discard all", "deallocate all"):
             if low == "discard all" and self.status != b"I":
                 return None, "25001"

@@ -1,8 +1,8 @@
 """A model of PostgreSQL's end of the protocol, strict about order and names, for tests of the relay.
 
 Its SQL has a handful of statements: ``rows N``, ``fail``, ``begin``, ``commit``, ``rollback``, ``copyin``,
-``nothing`` (an empty query); everything else is a syntax error. It answers as ``PostgresMain`` does, also
-while copying.
+``nothing`` (an empty query), ``deallocate NAME``; everything else is a syntax error. It answers as
+``PostgresMain`` does, also while copying.
 """
 
 from seawall.wire.pgwire import framing, messages
@@ -65,6 +65,7 @@ class ModelServer:
 
     def run(self, sql: str, *, simple: bool) -> tuple[bytes | None, str]:
         word, _, rest = sql.partition(" ")
+        word = word.lower()
         if self.status == b"E" and word not in ("commit", "rollback"):
             return None, "25P02"
         if word == "rows" and rest.isdigit():
@@ -81,6 +82,10 @@ class ModelServer:
             return messages.command_complete(tag), ""
         if word == "nothing":
             return messages.empty_query_response(), ""
+        if word == "deallocate":
+            if self.statements.pop(rest.encode(), None) is None:
+                return None, "26000"
+            return messages.command_complete("DEALLOCATE"), ""
         if word == "copyin":
             self.copying = "simple" if simple else "extended"
             return b"G\0\0\0\7\0\0\0", ""

@@ -162,6 +162,12 @@ def ended_copy(simple, ahead, ender):
     return messages.sync() + head + messages.sync() * ahead + rest
 
 
+def freed(name, described):
+    """DEALLOCATE in the extended protocol, as it is said for a statement that was parsed."""
+    head = messages.parse("", f"deallocate {name}") + messages.bind("", "", [])
+    return head + (messages.describe_portal("") if described else b"") + messages.execute("")
+
+
 names = st.sampled_from(NAMES)
 texts = st.sampled_from(TEXTS)
 ender = st.one_of(st.builds(messages.parse, names, texts), st.builds(messages.close_statement, names))
@@ -178,6 +184,7 @@ step = st.one_of(
     st.builds(simple_copy, st.booleans(), st.integers(0, 50)),
     st.builds(extended_copy, st.booleans(), st.booleans()),
     st.builds(ended_copy, st.just(False), st.booleans(), ender),
+    st.builds(freed, st.sampled_from(NAMES[1:]), st.booleans()),
 )
 script = st.lists(step, min_size=1, max_size=12).map(lambda steps: b"".join(steps) + messages.sync())
 

@@ -28,6 +28,7 @@ from seawall.proxy.statements import (
     COMMITS,
     PREFIX,
     Statement,
+    deallocated,
     effect,
     frees,
     parse_message,
@@ -90,7 +91,8 @@ class Naming(Sink):
         doomed: answers in place of a server until the client ends a transaction that is lost.
         _effect: of its unnamed statement, as ``statements.effect``.
         _changed: a statement that changes something was bound since the last Sync.
-        _frees: what was bound last, to the unnamed portal, forgets all named statements.
+        _frees: what was bound last, to the unnamed portal, forgets named statements.
+        _freed: which one that is, by its name; nothing if it is all of them.
         _parsed_here: since the last Sync there was an unnamed Parse.
     """
 
@@ -100,6 +102,7 @@ class Naming(Sink):
         "_deaf",
         "_drop",
         "_effect",
+        "_freed",
         "_frees",
         "_held",
         "_lacking",
@@ -197,6 +200,7 @@ class Naming(Sink):
         self._effect: int = 0
         self._changed: bool = False
         self._frees: bool = False
+        self._freed: tuple[bytes, Statement] | None = None
         self._parsed_here: bool = False
 
     def undone(self, note: Note, *, failed: bool) -> None:
@@ -320,13 +324,16 @@ class Naming(Sink):
         name = data[first:last]
         statement = self.statements.get(name) if self.statements else None
         if kind == framing.BIND:
+            self._freed = None
             self._frees = data[position + HEADER_BYTES] == 0 and self._all_freed(server, name, statement)
         # Ahead of bringing the statement: what makes room for the question may be the statement itself.
         inject = self._ask_ahead(server, name, statement) if kind == framing.BIND else b""
         foreign = name.startswith(PREFIX)
         if not name:
-            inject += self._bring_unnamed(server)
-            foreign = server.unnamed is not self.unnamed or not self.unnamed
+            plain = kind == framing.BIND and data[position + HEADER_BYTES] == 0
+            instead = self._free_instead(server) if plain and self.statements else b""
+            inject += instead or self._bring_unnamed(server)
+            foreign = not instead and (server.unnamed is not self.unnamed or not self.unnamed)
         elif statement is not None:
             if statement.name not in server.statements:
                 inject += server.prepare(statement, owed.PARSED_UNSEEN, name)
@@ -357,11 +364,35 @@ class Naming(Sink):
             server.pending.append(owed.EXECUTED)
             return
         self._frees = False
+        statements = self.statements
         if self.journal is not None:
-            self.journal.remember(self.statements, self.prepared_bytes)
-        server.free_all(self.statements)
-        self.statements = None
-        self.prepared_bytes = 0
+            self.journal.remember(statements, self.prepared_bytes)
+        if self._freed is None:
+            server.forget(statements, {})
+            self.statements = None
+            self.prepared_bytes = 0
+            return
+        name, gone = self._freed
+        server.forget(statements, {one: True for one in server.statements if one != gone.name})
+        if statements and statements.get(name) is gone:
+            self.statements = {key: one for key, one in statements.items() if key != name}
+            self.prepared_bytes -= len(gone.tail)
+
+    def _free_instead(self, server: Server) -> bytes:
+        """If the unnamed statement forgets a shared one: what to send so that it does, by the shared name."""
+        sql, _, types = parsed_text(self.unnamed).partition(b"\0")
+        name = deallocated(sql)
+        gone = self.statements.get(name) if self.statements and name else None
+        if gone is None:
+            return b""
+        inject = b"" if gone.name in server.statements else server.prepare(gone, owed.PARSED_UNSEEN, name)
+        new = parse_message(b"", b"DEALLOCATE " + gone.name + b"\0" + types)
+        server.noted(Note(owed.UNNAMED_UNSEEN, None, b"", self.unnamed, server.unnamed, new))
+        server.unnamed = new
+        server.suspect |= RESET
+        self._frees = True
+        self._freed = (name, gone)
+        return inject + new
 
     def _ask_ahead(self, server: Server, name: bytes, statement: Statement | None) -> bytes:
         """Note what a Bind's statement does; if it is a COMMIT, what to ask ahead of it."""
@@ -442,21 +473,6 @@ class Naming(Sink):
         ):
             return b""
         return server.ask_extended(self.worker.sampling.sample, monotonic())
-
-    def _sample_change(self, server: Server) -> bytes:
-        """What to send behind the first change of a transaction, ahead of its Sync."""
-        self._changed = False
-        journal = self.journal
-        if (
-            journal is None
-            or journal.sampled_at
-            or server.status != framing.IN_TRANSACTION
-            or server.skipping
-        ):
-            return b""
-        if not self.worker.sampling.samples_changes(self):
-            return b""
-        return server.ask_extended(self.worker.sampling.sample, monotonic(), early=True)
 
     def restore(self, journal: Journal) -> None:
         """Go back to the names of before the transaction, to say it again."""

@@ -58,7 +58,7 @@ ENTRIES: Final[dict[int, tuple[int, ...]]] = {
 """What is said in one go (``exchange``), entered one by one."""
 
 FREED: Final = 20
-"""Execute of what forgets all named statements, which is taken for done as soon as it is said; has a note."""
+"""Execute of what forgets named statements, one or all: taken for done as soon as it is said; has a note."""
 
 SAMPLE_ENDS: Final = {
     framing.BIND_COMPLETE: SAMPLE_BOUND,
@@ -141,7 +141,7 @@ class Note:
         mine: the client's unnamed Parse before.
         held: the server's unnamed Parse before.
         new: the unnamed Parse that this one made current.
-        names: of what forgot all names, the client's statements and the server's before.
+        names: of what forgot names, the client's statements and the server's before.
     """
 
     __slots__ = ("held", "mine", "name", "names", "new", "owed", "statement")

@@ -254,10 +254,10 @@ class Owing:
         self.noted(Note(owed, statement, name))
         return out + statement.parse
 
-    def free_all(self, names: dict[bytes, Statement] | None) -> None:
-        """Enter the Execute of what forgets all named statements: from here on there are none."""
+    def forget(self, names: dict[bytes, Statement] | None, left: dict[bytes, bool]) -> None:
+        """Enter the Execute of what forgets named statements: from here on these are left."""
         self.noted(Note(FREED, None, b"", names=(names, self.statements)))
-        self.statements = {}
+        self.statements = left
 
     def copy_ended(self) -> None:
         """The client sent CopyDone or CopyFail."""
@@ -404,13 +404,14 @@ class Owing:
 
     def _tagged(self, tag: bytes) -> None:
         # The rest is told by the text, and better: SET LOCAL has the tag of SET.
+        freed = bool(self.pending) and self.pending[0] == FREED
+        if freed:
+            self.pending.popleft()
+            self.notes.popleft()
         if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
             self.suspect |= tag_suspicion(tag)
             self.discarded = tag == b"DISCARD ALL"
-            if self.pending and self.pending[0] == FREED:
-                self.pending.popleft()
-                self.notes.popleft()
-            else:
+            if not freed:
                 self.statements.clear()
                 self.sink.forgotten()
 

@@ -8,7 +8,6 @@ Source: PostgreSQL documentation, chapter "Message Flow", sections "Extended Que
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from time import monotonic
 from typing import Final
@@ -17,7 +16,7 @@ from seawall.proxy import owed
 from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
-from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, effect, parse_suspicion
+from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, deallocated, effect, parse_suspicion
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.exchange import (
     BATCH,
@@ -47,9 +46,6 @@ PARSE_LIMIT: Final = 16 * 1024 * 1024
 """A named Parse has to be whole before its statement can be shared; this is the longest one."""
 NAMES_BYTES: Final = 5 + 2 * 64
 """A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
-DEALLOCATE: Final = re.compile(
-    rb"\s*deallocate\s+(?:prepare\s+)?(?:([a-z_][\w$]*)|\"([^\"]+)\")\s*;?\s*", re.IGNORECASE
-)
 DEALLOCATED: Final = HEADER.pack(framing.COMMAND_COMPLETE, 15) + b"DEALLOCATE\0"
 ASKED_AHEAD: Final = frozenset({framing.QUERY, SYNC})
 USUAL: Final = frozenset({BIND, DESCRIBE, EXECUTE, SYNC})
@@ -264,10 +260,9 @@ class Speech(Naming):
     def _answered(self, server: Server, flags: int, sql: bytes) -> bool:
         """Answer a suspicious Query that no server could: DEALLOCATE of a name that is shared there."""
         self._suspect(server, flags, sql)
-        found = DEALLOCATE.fullmatch(sql) if flags & RESET and self.statements else None
-        if found is None or server.pending or server.status == framing.IN_FAILED_TRANSACTION:
+        name = deallocated(sql) if flags & RESET and self.statements else b""
+        if not name or server.pending or server.status == framing.IN_FAILED_TRANSACTION:
             return False
-        name = found.group(2) if found.group(2) is not None else found.group(1).lower()
         if self.statements is None or name not in self.statements:
             return False
         if self.journal is not None:
@@ -288,6 +283,21 @@ class Speech(Naming):
         if not commits(sql[:COMMIT_BYTES]) or not self.worker.sampling.samples(self, server, sql):
             return b""
         return server.ask_simple(CLOCK())
+
+    def _sample_change(self, server: Server) -> bytes:
+        """What to send behind the first change of a transaction, ahead of its Sync."""
+        self._changed = False
+        journal = self.journal
+        if (
+            journal is None
+            or journal.sampled_at
+            or server.status != framing.IN_TRANSACTION
+            or server.skipping
+        ):
+            return b""
+        if not self.worker.sampling.samples_changes(self):
+            return b""
+        return server.ask_extended(self.worker.sampling.sample, CLOCK(), early=True)
 
     def resay(self, server: Server, data: bytes) -> None:
         """Say once more, on another server, what was said in a transaction; its sink gets the answers."""

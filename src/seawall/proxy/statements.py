@@ -28,6 +28,9 @@ COMMITS: Final = 2
 CHANGING: Final = frozenset({b"insert", b"update", b"delete", b"merge "})
 COMMITTING: Final = frozenset({b"com", b"end"})
 FREEING: Final = re.compile(rb"\s*(?:deallocate\s+(?:prepare\s+)?|discard\s+)all\s*;?\s*", re.IGNORECASE)
+DEALLOCATE: Final = re.compile(
+    rb"\s*deallocate\s+(?:prepare\s+)?(?:([a-z_][\w$]*)|\"([^\"]+)\")\s*;?\s*", re.IGNORECASE
+)
 COMMENTS: Final = frozenset({b"/*", b"--"})
 COMMIT_BYTES: Final = 16
 """Of a text, to see whether it may be a COMMIT."""
@@ -81,6 +84,16 @@ def effect(head: bytes) -> int:
 def frees(tail: bytes) -> bool:
     """Whether a parsed text forgets all named statements."""
     return FREEING.fullmatch(tail, 0, max(tail.find(b"\0"), 0)) is not None
+
+
+def deallocated(sql: bytes) -> bytes:
+    """The name of the one statement that a text forgets, as the server reads it; empty for any other text."""
+    found = DEALLOCATE.fullmatch(sql)
+    if found is None or FREEING.fullmatch(sql):
+        return b""
+    quoted: bytes | None = found.group(2)
+    plain: bytes = found.group(1) or b""
+    return plain.lower() if quoted is None else quoted
 
 
 def texts_bytes(statements: dict[bytes, Statement] | None) -> int:
