@@ -24,7 +24,6 @@ TEXTS = (
     "listen a",
     "discard all",
     "deallocate all",
-    "deallocate a",
     "begin; set a to 2",
     "create database a",
 )
@@ -90,7 +89,7 @@ def one_step(rng: random.Random) -> bytes:
     """Return a valid message of a client, or a few that belong together."""
     name = rng.choice(NAMES)
     text = rng.choice(TEXTS)
-    draw = rng.randrange(22)
+    draw = rng.randrange(23)
     if draw < 5:
         return messages.query(text)
     if draw < 8:
@@ -112,6 +111,12 @@ def one_step(rng: random.Random) -> bytes:
         ),
         lambda: messages.close_portal(name),
         lambda: messages.terminate() if rng.random() < 0.2 else messages.sync(),
+        lambda: (
+            messages.parse("", "deallocate a")
+            + messages.bind("", "", [])
+            + messages.execute()
+            + messages.sync()
+        ),
     )
     return simple[draw - 8]()
 
