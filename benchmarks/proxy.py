@@ -185,9 +185,22 @@ def cpu_row(stage: Stage, label: str, arms: Mapping[str, load.Arm]) -> None:
 
 
 def waiting(stage: Stage) -> None:
-    """Add what one client waits more than on the bare server."""
+    """Add what one client waits more than on the bare server.
+
+    Three processes take turns, and where each has a core of its own to sleep on, a proxy's share is mostly
+    what it takes to wake up two of those (in a virtual machine, by way of its host). Measured once more with
+    all on one core, what is added is the proxy's own work and the switches between them.
+    """
     with stage.contestants(TRANSACTION, POOL) as found:
-        taken = latency.waits(found, database=DATABASE, number=stage.sizes.waits)
+        waits_added(stage, found, "one client")
+        pids = [pid for endpoint in found.values() for pid in endpoint.pids()]
+        with processes.on_one_core([*processes.tree(stage.server.process.pid), *pids]):
+            waits_added(stage, found, "one client, all on one core")
+
+
+def waits_added(stage: Stage, found: Mapping[str, Endpoint], whose: str) -> None:
+    """Measure in one way, and add its figures."""
+    taken = latency.waits(found, database=DATABASE, number=stage.sizes.waits)
     added = {
         name: {share: over_direct(taken[DIRECT], waits, share) for share in (0.5, 0.99)}
         for name, waits in taken.items()
@@ -199,7 +212,7 @@ def waiting(stage: Stage) -> None:
             estimate = median_interval(added[one.build][share])
             stage.run.judged(
                 Figure(
-                    figure=f"{name} added for one client, {one.build}",
+                    figure=f"{name} added for {whose}, {one.build}",
                     value=round(estimate.median, 1),
                     unit="us",
                     op="<=" if share == 0.5 else None,
@@ -209,7 +222,7 @@ def waiting(stage: Stage) -> None:
                     note=f"direct p50 {direct_us:.1f} us",
                 )
             )
-            stage.run.say(f"{name} added, {one.build}: {estimate.median:.1f} us")
+            stage.run.say(f"{name} added for {whose}, {one.build}: {estimate.median:.1f} us")
 
 
 def over_direct(direct: list[int], waits: list[int], share: float) -> list[float]:

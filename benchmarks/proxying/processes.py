@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,6 +101,22 @@ def cpu_s(pids: Iterable[int]) -> float:
         for task in (PROC / str(pid) / "task").iterdir():
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+@contextmanager
+def on_one_core(pids: Iterable[int]) -> Iterator[int]:
+    """Keep this thread, these processes and what they start on one core, whose number is yielded."""
+    core = min(os.sched_getaffinity(0))
+    tasks = [int(task.name) for pid in pids for task in (PROC / str(pid) / "task").iterdir()]
+    before = {task: os.sched_getaffinity(task) for task in (0, *tasks)}
+    try:
+        for task in before:
+            os.sched_setaffinity(task, {core})
+        yield core
+    finally:
+        for task, cores in before.items():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(task, cores)
 
 
 def _kilobytes(path: Path, key: str) -> int:
