@@ -29,6 +29,9 @@ STATUS = re.compile(r"SELECT pg_catalog\.pg_xact_status\('(\d+)'")
 SAVEPOINT = re.compile(r"(SAVEPOINT|ROLLBACK TO SAVEPOINT|RELEASE SAVEPOINT) (\w+)")
 Row = tuple[str | None, ...]
 
+KEEPING = frozenset("PBDEC")
+"""What a server answers when it is asked to (Sync, Flush), or when its buffer is full, and errors at once."""
+
 
 class Refused(Exception):
     """A statement failed."""
@@ -68,6 +71,8 @@ class Backend:
         self.waits_for: str = ""
         self.waits_lsn = 0
         self.unsaid = b""
+        self.kept_back = b""
+        """Said when it is asked to, or has to say something else."""
         self.answered = b""
         """Of a Query of several statements."""
         self.told_commits: list[Xact] = []
@@ -105,7 +110,8 @@ class Backend:
         elif self.xact is not None:
             self.rollback()
         if why:
-            self.tell(messages.error_response("57P01", why, severity="FATAL"), [])
+            told, self.told_commits = self.told_commits, []
+            self.tell(self.kept_back + messages.error_response("57P01", why, severity="FATAL"), told)
         self.hang_up()
 
     def run(self) -> None:
@@ -125,13 +131,18 @@ class Backend:
             if self.waits_lsn:
                 self.unsaid = out
                 return
-            self._say(out)
+            self._say(out, kind)
 
     @property
     def _awake(self) -> bool:
         return self.alive and not self.waits_lsn and self.cluster.clock() >= self.stalled_until
 
-    def _say(self, out: bytes) -> None:
+    def _say(self, out: bytes, kind: str = "S") -> None:
+        out = self.kept_back + out
+        if kind in KEEPING and not self.skipping:
+            self.kept_back = out
+            return
+        self.kept_back = b""
         if out and self.alive:
             told, self.told_commits = self.told_commits, []
             self.tell(out, told)

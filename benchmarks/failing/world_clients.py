@@ -153,7 +153,7 @@ class Talker:
         if self._outbox and not self.over:
             self.client.data_received(self._outbox.pop(0))
             if self._outbox:
-                self.world.clock.later(0.0002, self._say)
+                self.world.clock.later(self.rng.choice((0.0002, 0.02)), self._say)
             else:
                 self._rest()
 
@@ -232,7 +232,9 @@ class Talker:
                 (messages.describe_statement(""), "d"),
                 (messages.flush(), ""),
             ]
-            yield [*self._run(txn, text), (messages.sync(), "S")]
+            # As asyncpg does that keeps no statements: what it parses again is not asked for.
+            again: list[Op] = [(messages.parse("", text), "P")] if self.rng.random() < 0.5 else []
+            yield [*again, *self._run(txn, text), (messages.sync(), "S")]
             if self._stopped(txn):
                 return
 

@@ -12,7 +12,9 @@ import psycopg2
 import pytest
 from psycopg import errors
 
+from seawall.wire.pgwire import messages
 from tests.integration.field import WAIT_S, Field, later
+from tests.proxy.raw import RawClient
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -270,6 +272,27 @@ def a_write_in_flight(field):
             answer.result(WAIT_S)
         assert conn.execute("SELECT 1").fetchone() == (1,)
     assert field.sql("SELECT count(*) FROM gate WHERE n = -1") == [(0,)]
+
+
+def test_what_a_server_has_kept_back_until_it_ended_is_heard_again(field):
+    field.settle()
+    parse = messages.parse("", "INSERT INTO item (who) VALUES ('kept back') RETURNING id")
+    with RawClient(field.port) as raw:
+        raw.send(messages.query("BEGIN"))
+        raw.until("Z")
+        raw.send(parse, messages.describe_statement(""), messages.flush())
+        assert [letter for letter, _ in raw.until("T")] == ["1", "t", "T"]
+        raw.send(parse)
+        assert raw.silent()
+        pid, _ = field.backend("INSERT INTO item (who) VALUES ('kept back')%")
+        field.sql("SELECT pg_terminate_backend(%s)", pid)
+        assert raw.next() == ("1", b"")
+        raw.send(messages.bind("", "", []), messages.execute(), messages.sync())
+        assert [letter for letter, _ in raw.until("Z")] == ["2", "D", "C", "Z"]
+        raw.send(messages.query("COMMIT"))
+        assert raw.until("Z")[0] == ("C", b"COMMIT\0")
+    assert len(rows_of(field, "kept back")) == 1
+    assert field.show("replays")[-1]["outcome"] == "done"
 
 
 IN_FLIGHT = 3

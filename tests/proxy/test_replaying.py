@@ -30,6 +30,7 @@ class Client:
 
     def __init__(self):
         self.state, self.journal = WAITING, None
+        self.mid_message = False
         self.heard, self.said = b"", []
 
     def resay(self, server, data):
@@ -55,7 +56,7 @@ def script(turns, seen, *, hashed):
 
 def replay(told, answers, chunk):
     """Say a script to a server that answers like this; the client, the attempt and how it ended."""
-    client, server, ended = Client(), SimpleNamespace(sink=None), []
+    client, server, ended = Client(), SimpleNamespace(sink=None, unsynced=False), []
     playing = Replaying(
         client,
         server,
@@ -144,3 +145,22 @@ def test_it_is_undone_when_client_or_server_go():
 def gone(playing):
     playing.client.state = CLOSED
     playing.say(0)
+
+
+@pytest.mark.parametrize(
+    ("mid_message", "seen", "flushed"), [(False, b"1", 1), (True, b"1", 0), (False, b"", 0)]
+)
+def test_what_was_heard_of_a_turn_without_an_end_is_asked_for(mid_message, seen, flushed):
+    begun = messages.command_complete("BEGIN") + READY
+    heard = messages.PARSE_COMPLETE if seen else b""
+    sent, client = [], Client()
+    client.mid_message = mid_message
+    server = SimpleNamespace(sink=None, unsynced=False, send=sent.append)
+    told = script([b"", b""], begun + heard, hashed=False)
+    playing = Replaying(client, server, told, lambda number: playing.say(number), lambda *ended: None)  # noqa: PLW0108
+    playing.start()
+    playing.deliver(begun)
+    server.unsynced = True
+    playing.settled(server)
+    assert sent == [messages.flush()] * flushed
+    assert len(client.said) == 1 + bool(seen)

@@ -18,8 +18,10 @@ from seawall.proxy.owed import Note
 from seawall.proxy.replay.journal import Canon
 from seawall.proxy.server import Server
 from seawall.proxy.sink import Sink
+from seawall.wire.pgwire import messages
 
 UNDONE: Final = -1
+FLUSH: Final = messages.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,10 @@ class Replaying(Sink):
         if not self._abandoned():
             self.server.sink = self
             self.client.resay(self.server, self._script.turns[number])
+            if self.server.unsynced and not (self.over or self._heard_all or self.client.mid_message):
+                # The client has heard part of a turn without an end, of which nothing need say Flush: a server
+                # that ends says what it has kept back.
+                self.server.send(FLUSH)
 
     def rest(self) -> bytes:
         """What of the script has not been said: its answers are new to the client."""
