@@ -91,8 +91,8 @@ class Replaying(Sink):
             self.server.sink = self
             self.client.resay(self.server, self._script.turns[number])
             if self.server.unsynced and not (self.over or self._heard_all or self.client.mid_message):
-                # The client has heard part of a turn without an end, of which nothing need say Flush: a server
-                # that ends says what it has kept back.
+                # The client has heard part of a turn without an end, and nothing in that need say Flush: a
+                # server that ends says what it has kept back.
                 self.server.send(FLUSH)
 
     def rest(self) -> bytes:
