@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from benchmarks.failing.field import Field, reset
 from benchmarks.failing.plan import Kind
 from seawall.embedded import Node
+from seawall.embedded.errors import ClusterError
 from seawall.kernel.errors import SeawallError
 
 VICTIMS = (
@@ -197,7 +198,7 @@ def restart(place: Field, dice: random.Random, kind: Kind) -> Struck:
     before = time.monotonic()
     node.stop(kind.name)
     after = time.monotonic()
-    place.cluster.start()
+    start_again(place)
     return Struck(before, after, int(found), node.name)
 
 
@@ -207,7 +208,7 @@ def crash(place: Field, dice: random.Random, kind: Kind) -> Struck:
     node = place.primary()
     found = bool(victims(place, node, VICTIMS, VICTIM_S))
     struck = Struck(*all_at_once(node, signal.SIGKILL), int(found), node.name)
-    replaced(place, struck, place.cluster.start)
+    replaced(place, struck, lambda: start_again(place))
     return struck
 
 
@@ -244,6 +245,12 @@ def cut(place: Field, dice: random.Random, kind: Kind) -> Struck:
     finally:
         place.relay.order(node.port, "pass")
     return struck
+
+
+def start_again(place: Field) -> None:
+    """Start what is down; a primary that is too slow to come back the proxy may have stopped for good."""
+    with contextlib.suppress(ClusterError):
+        place.cluster.start()
 
 
 def replaced(place: Field, struck: Struck, otherwise: Callable[[], object]) -> None:
@@ -287,9 +294,9 @@ def at_commit(place: Field, dice: random.Random, kind: Kind) -> Struck:
     finally:
         give_back(standbys, stopped=lost)
     if kind.promotes and struck.kills:
-        replaced(place, struck, place.cluster.start)
+        replaced(place, struck, lambda: start_again(place))
     elif kind.name == "commit-immediate":
-        place.cluster.start()
+        start_again(place)
     return struck
 
 

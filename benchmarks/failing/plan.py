@@ -129,7 +129,8 @@ FORTY = {
     "backend": 3,
     "fast": 1,
     "immediate": 2,
-    "commit-primary": 2,
+    "commit-primary": 1,
+    "commit-lost": 1,
     "commit-backend": 1,
     "commit-terminate": 1,
 }

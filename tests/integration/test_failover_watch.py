@@ -182,6 +182,31 @@ def test_the_new_primary_is_replaced_as_well(cluster):
         assert len(conducted.obey(show="failovers")["rows"]) == 3
 
 
+def test_a_replica_that_has_crashed_is_on_the_timeline_that_it_was_on(cluster):
+    made = cluster(replicas=2, synchronous=True)
+    noted = (
+        "SELECT GREATEST(r.min_recovery_end_timeline, c.timeline_id)"
+        " FROM pg_control_recovery() r, pg_control_checkpoint() c"
+    )
+    with Conducted(made) as conducted:
+        made.node("pg1").kill()
+        topology, _ = conducted.until(lambda one: one.phase is Phase.SERVING and one.primary != "pg1")
+        second = topology.primary
+        conducted.until_all_follow(second)
+        (third,) = {"pg2", "pg3"} - {second}
+        made.node("pg1").stop("immediate")
+        made.node(second).execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        made.node(third).stop("immediate")
+        made.node(second).kill()
+        for name in ("pg1", third):
+            made.node(name).start()
+        assert made.node(third).execute(noted) == [("1",)]
+        topology, _ = conducted.until(lambda one: one.phase is Phase.SERVING and one.primary != second)
+        assert (topology.primary, topology.timeline) == (third, 3)
+        assert made.node(third).execute("SELECT answer FROM kept") == [("42",)]
+        conducted.until_all_follow(third)
+
+
 def test_a_paused_primary_is_noticed_fenced_and_replaced(cluster):
     made = cluster(replicas=2)
     with Conducted(made) as conducted:

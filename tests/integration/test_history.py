@@ -1,4 +1,4 @@
-"""The history checker: it finds what is planted, and its faults bite."""
+"""The history checker: it finds what is planted, its faults bite, and the proxy survives forty of them."""
 
 import random
 import time
@@ -9,7 +9,7 @@ import pytest
 from benchmarks.failing import audit, field, workloads
 from benchmarks.failing.front import Options
 from benchmarks.failing.load import Load
-from benchmarks.failing.plan import KINDS, Chapter, plan
+from benchmarks.failing.plan import KINDS, Chapter, forty, plan
 from benchmarks.failing.records import (
     ACKNOWLEDGED,
     Append,
@@ -23,6 +23,7 @@ from benchmarks.failing.records import (
 from benchmarks.failing.run import Play
 
 SEED = 20
+FORTY = 40
 
 
 def operation(number, effect, outcome=ACKNOWLEDGED, *, committing=True):
@@ -232,3 +233,28 @@ def test_faults_bite_where_nothing_is_done_about_them(capsys):
     # What was acknowledged is there all the same: the checker has nothing against a plain PostgreSQL.
     lies = ("acknowledged", "told", "in parts", "all accounts", "list", "keys", "balances")
     assert [one.what for one in tally.violations if one.what.startswith(lies)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_forty_kills_do_no_harm(capsys):
+    lines = []
+    started = time.monotonic()
+    with field.cluster() as made:
+        play = Play(made, SEED, lines.append)
+        clean = play.chapter(forty(random.Random(f"{SEED} forty"), resets=field.can_reset()))
+        while clean and play.tally.total < FORTY:  # a fault may find no victim
+            clean = play.chapter(Chapter(2, (KINDS["terminate"],), relayed=False, fences=False, pin=True))
+        release = made.engine.release
+    tally = play.tally
+    with capsys.disabled():
+        print(
+            f"\n{tally.total} kills ({tally.promoted} with promotion, {tally.at_commit} at COMMIT) of"
+            f" PostgreSQL {release} in {time.monotonic() - started:.0f} s:"
+            f" {sum(each.total() for each in tally.outcomes.values())} transactions, {tally.reads} reads"
+        )
+    assert clean, "\n".join(lines)
+    assert tally.total >= FORTY
+    assert tally.promoted > 0
+    assert tally.at_commit > 0
+    assert tally.bystanders.total() == 0

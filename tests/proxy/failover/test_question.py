@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,10 @@ from seawall.kernel.errors import DatabaseUnavailable, ValidationError
 from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover.question import (
     FOLLOWERS_MAX,
+    doubtful,
     essence,
     followers_of,
+    identified,
     observed,
     read_answer,
     read_role,
@@ -272,6 +275,39 @@ def test_a_replica_that_is_about_to_be_a_primary_is_on_its_old_timeline_still():
 def test_a_replica_that_was_started_again_may_have_gone_anywhere(changes):
     assert on(answer(REPLICA), received=None, **changes) == 2
     assert on(answer(REPLICA), received=None, noted="7", **changes) == 7
+
+
+def test_a_replica_is_doubtful_when_it_notes_less_than_it_was_on():
+    before, again = answer(REPLICA), answer(REPLICA, received=None, started="later")
+    assert (before.timeline, again.timeline) == (3, 2)
+    assert doubtful(again, before, before)
+    assert doubtful(again, again, before)
+    assert not doubtful(again, before, None)
+    assert not doubtful(before, before, before)
+    assert not doubtful(answer(REPLICA, received="3", started="later"), before, before)
+    assert not doubtful(answer(REPLICA, received=None, noted="3", started="later"), before, before)
+    assert not doubtful(answer(REPLICA, received=None), before, before), "the same life: it is known"
+    assert not doubtful(replace(again, in_recovery=False), before, before)
+    assert not doubtful(replace(again, system_identifier=1), before, before)
+    asked = replace(again, received=3, timeline=3)
+    assert not doubtful(again, asked, before), "it was asked in this life"
+
+
+@pytest.mark.parametrize(
+    ("rows", "timeline"),
+    [
+        ([["1", "12", "0/0", None]], 12),
+        ([["1", "", "0/0", None]], 0),
+        ([["1", None]], 0),
+        ([["1", "x"]], 0),
+        ([["1", "99999999999"]], 0),
+        ([["1"]], 0),
+        ([], 0),
+        ([["1", "2"], ["1", "3"]], 0),
+    ],
+)
+def test_the_timeline_is_the_second_word_of_an_identity(rows, timeline):
+    assert identified(rows) == timeline
 
 
 def test_a_primary_knows_its_timeline():

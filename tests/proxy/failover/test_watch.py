@@ -7,7 +7,7 @@ import pytest
 from seawall.kernel.errors import DatabaseUnavailable
 from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover import watch as module
-from seawall.proxy.failover.question import QUESTION, ROLE
+from seawall.proxy.failover.question import IDENTIFY, QUESTION, ROLE
 from seawall.proxy.failover.watch import (
     ABANDON_S,
     DENIED_RETRY_S,
@@ -403,3 +403,63 @@ def test_statements_run_on_connections_of_their_own(monkeypatch):
         assert all(link.closed for link in server.links)
 
     run(main(), VirtualClock(1000.0))
+
+
+def restarted(server):
+    """The row of a replica that was started again, receives nothing, and notes an old timeline."""
+    again = list(REPLICA)
+    again[2] = again[5] = None
+    again[9] = "2026-11-26 20:50:00+00"
+    server.cut()
+    server.becomes(again, "on")
+
+
+def test_a_replica_that_was_started_again_is_asked_for_its_timeline_until_it_is_known():
+    async def scenario(watched, server):
+        server.identity = 2
+        server.becomes(REPLICA, "on")
+        await asyncio.sleep(1)
+        assert watched.now.timeline == 3
+        assert IDENTIFY not in [sql for _, sql in server.asked]
+        restarted(server)
+        await asyncio.sleep(1)
+        assert watched.now.timeline == 2, "it is on the way"
+        server.identity = 3
+        await watched.prober.look()
+        assert watched.now.timeline == 3
+        server.asked.clear()
+        await asyncio.sleep(2)
+        assert IDENTIFY not in [sql for _, sql in server.asked]
+        assert watched.now.timeline == 3
+
+    watching(scenario)
+
+
+def test_where_the_replication_protocol_is_forbidden_that_is_asked_for_once():
+    async def scenario(watched, server):
+        server.becomes(REPLICA, "on")
+        await asyncio.sleep(1)
+        restarted(server)
+        before = len(server.connects)
+        await asyncio.sleep(2)
+        assert watched.now.timeline == 2
+        assert watched.now.reachable
+        assert len(server.connects) == before + 2
+
+    watching(scenario)
+
+
+def test_a_replica_that_is_slow_to_identify_itself_is_taken_by_what_it_notes():
+    async def scenario(watched, server):
+        server.identity = 3
+        server.becomes(REPLICA, "on")
+        await asyncio.sleep(1)
+        restarted(server)
+        server.silent_by = IDENTIFY
+        await asyncio.sleep(2)
+        assert watched.now.timeline == 2
+        server.silent_by = ""
+        await asyncio.sleep(2)
+        assert watched.now.timeline == 3
+
+    watching(scenario)

@@ -4,7 +4,7 @@ import asyncio
 
 from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover.link import Login
-from seawall.proxy.failover.question import QUESTION, ROLE
+from seawall.proxy.failover.question import IDENTIFY, QUESTION, ROLE
 from seawall.proxy.failover.watch import Prober
 from seawall.testing import VirtualClock, run
 from tests.proxy.failover.test_question import PRIMARY
@@ -23,8 +23,12 @@ class FakeServer:
         self.refuses = None
         self.hangs = False
         self.hangs_at_connect = False
+        self.silent_by = ""
+        """What it never answers."""
         self.asked = []
         self.connects = []
+        self.identity = None
+        """Its timeline by the replication protocol; without, nobody may use that."""
         self.links = []
 
     async def connect(self):
@@ -60,6 +64,8 @@ class FakeLink:
         await self.unless_ended()
         if self.server.refuses is not None:
             raise self.server.refuses
+        if login.replication and self.server.identity is None:
+            raise LoginFailed("permission denied to start WAL sender", "28000")
         self.report()
 
     def report(self):
@@ -75,13 +81,15 @@ class FakeLink:
         self.report()
         if self.question == QUESTION:
             return [self.server.row]
+        if self.question == IDENTIFY:
+            return [["7712584816948751715", str(self.server.identity), "0/0", "postgres"]]
         return [[self.server.row[0]]] if self.question == ROLE else []
 
     async def idle(self):
         await asyncio.shield(self.ended)
 
     async def unless_ended(self):
-        while self.server.hangs:
+        while self.server.hangs or (self.question and self.question == self.server.silent_by):
             await asyncio.wait({self.ended}, timeout=0.01)
             if self.ended.done():
                 break

@@ -36,6 +36,8 @@ class Login:
     user: str
     database: str
     password: str | Md5Secret | None = field(default=None, repr=False)
+    replication: bool = False
+    """For commands of the replication protocol, beside SQL."""
 
     @classmethod
     def of(cls, settings: ProxySettings) -> Login:
@@ -67,6 +69,8 @@ class Link:
             LoginFailed: refused, or broken off.
         """
         parameters = {"user": login.user, "database": login.database, "application_name": APPLICATION}
+        if login.replication:
+            parameters["replication"] = "database"
         self._dialogue.transport.write(messages.startup_message(parameters))
         state = ClientLogin(login.user, login.password, nonce=secrets.token_bytes(NONCE_BYTES))
         try:

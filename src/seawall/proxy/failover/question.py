@@ -16,13 +16,16 @@ from seawall.proxy.connect import LoginFailed
 from seawall.proxy.topology import MISSES_MAX, Observation, parse_lsn
 
 __all__ = [
+    "IDENTIFY",
     "QUESTION",
     "ROLE",
     "Answer",
     "Departed",
     "Row",
+    "doubtful",
     "essence",
     "followers_of",
+    "identified",
     "last_primaries",
     "observed",
     "read_answer",
@@ -64,6 +67,10 @@ FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovery) AS r
 """
 """One row. A control file tells an old timeline after a promotion, the name of a segment the right one; a
 server in recovery has no segment of its own."""
+IDENTIFY: Final = "IDENTIFY_SYSTEM"
+"""By the replication protocol: the timeline that a server in recovery replays, which no function tells.
+
+Source: PostgreSQL documentation, "Streaming Replication Protocol"; ``GetStandbyFlushRecPtr``."""
 ROLE: Final = "SELECT pg_catalog.pg_is_in_recovery()"
 """Instead of an empty query where the server doesn't tell its role unasked."""
 
@@ -74,7 +81,8 @@ class Answer:
 
     Attributes:
         timeline: that it writes or, of a replica, that it is on as far as is known.
-        received: of a replica: the timeline that it receives; 0 if it receives nothing.
+        received: of a replica: the timeline that it receives, or replays if that was asked; 0 if it receives
+            nothing.
         noted: of a replica: what is noted in its control file. That may be old; and it may be the timeline
             that it is about to begin.
         started: when its postmaster started.
@@ -203,6 +211,28 @@ def with_timeline(before: Answer | None, answer: Answer, *, lasting: bool) -> An
     if (before.started, before.system_identifier) != (answer.started, answer.system_identifier):
         return answer
     return replace(answer, timeline=max(before.timeline, answer.received))
+
+
+def doubtful(answer: Answer, before: Answer | None, highest: Answer | None) -> bool:
+    """Whether a replica was started again, receives nothing, and may be on a newer timeline than it notes.
+
+    Its control file has that of its last restart point, and what it has replayed since is on its own disk.
+
+    Args:
+        answer: what it says.
+        before: its last answer.
+        highest: of all its answers the one on the highest timeline.
+    """
+    if highest is None or highest.system_identifier != answer.system_identifier:
+        return False
+    known = before.timeline if before is not None and before.started == answer.started else 0
+    return answer.in_recovery and not answer.received and max(known, answer.timeline) < highest.timeline
+
+
+def identified(rows: list[Row]) -> int:
+    """The timeline in the answer to ``IDENTIFY``; 0 if it makes no sense."""
+    told = rows[0][1] if len(rows) == 1 and len(rows[0]) > 1 else None
+    return int(told) if told is not None and told.isascii() and told.isdigit() and len(told) < 11 else 0
 
 
 def followers_of(answers: Iterable[Answer | None]) -> list[tuple[str, str, str]]:

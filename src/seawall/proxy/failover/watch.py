@@ -32,13 +32,16 @@ from seawall.kernel.errors import DatabaseUnavailable, SeawallError
 from seawall.proxy.connect import Addresses, LoginFailed
 from seawall.proxy.failover.link import Link, Login, open_link
 from seawall.proxy.failover.question import (
+    IDENTIFY,
     QUESTION,
     ROLE,
     Answer,
     Departed,
     Row,
+    doubtful,
     essence,
     followers_of,
+    identified,
     observed,
     read_answer,
     read_role,
@@ -74,6 +77,10 @@ PROMOTION_S: Final = 5.0
 ABANDON_S: Final = 3.0
 """A connection that has been silent for so long is given up for a new one."""
 HOT_STANDBY: Final = "in_hot_standby"
+IDENTIFY_TIMEOUT_S: Final = 0.5
+"""For a connection, a login and an answer, while a replica is doubtful."""
+DENIED: Final = frozenset({"28000", "28P01", "42501"})
+"""Who watches may not use the replication protocol."""
 
 
 class Prober:
@@ -124,6 +131,10 @@ class Prober:
         """Since when the server that answered last can't have restarted."""
         self.trouble_at: float | None = None
         """Since when it doesn't answer: of a lost connection its end, else when it was asked."""
+        self._highest: Answer | None = None
+        """On the highest timeline."""
+        self._denied = ""
+        """In which life of the server nobody was let in to ask for its timeline."""
         self._noted_at = self._clock()
         """When its control file last told no newer timeline than what is known."""
         self._down_at: float | None = None
@@ -182,7 +193,7 @@ class Prober:
                 await link.log_in(self._login)
                 since = self._clock()
                 link.send(QUESTION)
-                self._take(await link.reply(), since)
+                self._take(await self._whole(read_answer(await link.reply())), since)
         except BaseException:
             link.close()
             raise
@@ -205,7 +216,7 @@ class Prober:
             finally:
                 reply.cancel()
             if full:
-                self._take(rows, self.observation.connected_since)
+                self._take(await self._whole(read_answer(rows)), self.observation.connected_since)
             else:
                 self._answered()
             role = read_role(rows)
@@ -259,8 +270,29 @@ class Prober:
                 future.set_result(None)
         self._looking.clear()
 
-    def _take(self, rows: list[Row], since: float) -> None:
-        answer = read_answer(rows)
+    async def _whole(self, answer: Answer) -> Answer:
+        """The answer with the timeline that a replica replays, if that is in doubt and can be asked."""
+        if not doubtful(answer, self.answer, self._highest) or self._denied == answer.started:
+            return answer
+        timeline = 0
+        try:
+            async with asyncio.timeout(IDENTIFY_TIMEOUT_S):
+                timeline = await self._identify()
+        except (SeawallError, OSError) as error:  # TimeoutError is one of these
+            if isinstance(error, LoginFailed) and error.sqlstate in DENIED:
+                self._denied = answer.started
+        return replace(answer, received=timeline, timeline=max(answer.timeline, timeline))
+
+    async def _identify(self) -> int:
+        link = await self._connect()
+        try:
+            await link.log_in(replace(self._login, replication=True))
+            link.send(IDENTIFY)
+            return identified(await link.reply())
+        finally:
+            link.close()
+
+    def _take(self, answer: Answer, since: float) -> None:
         if answer.noted <= self.observation.timeline:
             self._noted_at = self._clock()
         lasting = self._clock() - self._noted_at > PROMOTION_S
@@ -272,6 +304,13 @@ class Prober:
             if same_life(self.answer, answer):
                 since, gap_s = self._alive_since, 0.0
         self.answer, self._alive_since, self.trouble_at = answer, since, None
+        highest = self._highest
+        if (
+            highest is None
+            or highest.system_identifier != answer.system_identifier
+            or answer.timeline >= highest.timeline
+        ):
+            self._highest = answer
         self._down_at, self._gap_s, self._backoff_s = None, 0.0, RETRY_FIRST_S
         self._conclude(observed(before, answer, at=self._clock(), since=since, unwatched_s=gap_s))
 
