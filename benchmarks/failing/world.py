@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -300,7 +301,9 @@ class World:
             pooling=Pooling(size=size, max_prepared_statements=max_statements),
             replay=Replay(mode=ReplayMode.ON if replay else ReplayMode.OFF),
         )
-        self.worker = SimulatedWorker(told, 0, 1, Block().row(0), b"key")
+        block = Block()
+        os.close(block.descriptor)  # it is mapped, and there are thousands of worlds
+        self.worker = SimulatedWorker(told, 0, 1, block.row(0), b"key")
         self.worker.world = self
         self.worker.clock = self.clock
         self.worker.signals.now = self.clock.now

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import simulated
 from benchmarks.failing import world_oracle
+from benchmarks.failing.world_oracle import Fault, Schedule
 from seawall.proxy import cases, rescue
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.ladder import Decision, Way
@@ -34,6 +35,27 @@ def test_a_schedule_is_the_same_for_the_same_seed():
     one = list(schedules([3]))[-1]
     first, again = world_oracle.play(one), world_oracle.play(one)
     assert (first.outcomes, first.carried, first.lasted_s) == (again.outcomes, again.carried, again.lasted_s)
+
+
+MISTOLD = [
+    # Of a client whose COMMIT was not resolved its next message had begun: that stayed in the journal of a
+    # server, and another client said it again.
+    Schedule(79000211, (Fault("heard", 968, lasts_s=0.0), Fault("heard", 22, which=1, lasts_s=0.0)), 2, 3),
+    Schedule(
+        79000082,
+        (
+            Fault("crash", 0.2273776112100503, lasts_s=0.05, back=True),
+            Fault("clean", 0.49803983245333616, lasts_s=0.05),
+        ),
+        3,
+        3,
+    ),
+]
+
+
+@pytest.mark.parametrize("schedule", MISTOLD, ids=lambda one: str(one.seed))
+def test_what_went_wrong_once(schedule):
+    assert simulated.complaints(schedule)[0] == []
 
 
 def said_again(loss, rules, flight):

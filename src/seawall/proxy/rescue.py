@@ -240,6 +240,8 @@ class Rescuing:
     def _release(self, client: Client, server: Server) -> None:
         """Give a server back on which nothing was said."""
         client.server = client.journal = None
+        if server.journal is not None:
+            server.journal.clear()  # of what the client has said of its next message
         server.pool.put(server)
 
     def _play(self, client: Client, server: Server) -> None:
