@@ -40,6 +40,8 @@ HEALTHY_S = 40.0
 OWN_REJOIN_S = 15.0
 """The proxy has so long to bring a former primary back; then it is done here, and counted."""
 
+LOG_LINES = 40
+"""Of each server's log, as evidence."""
 STREAMING = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
 RECEIVING = "SELECT status FROM pg_stat_wal_receiver"
 
@@ -122,6 +124,21 @@ class Field:
                 self._rejoin(found)
             time.sleep(POLL_S)
         return time.monotonic() - started
+
+    def evidence(self) -> str:
+        """How the servers and their processes are just now, and the ends of their logs."""
+        told: list[str] = []
+        for node in self.cluster.nodes:
+            told.append(f"=== {node}")
+            for pid in node.pids():
+                with contextlib.suppress(OSError):
+                    process = Path(f"/proc/{pid}")
+                    title = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+                    told.append(f"{pid} {state} {(process / 'wchan').read_text()} {title.strip()[:80]}")
+            lines = node.log_file.read_text(errors="replace").splitlines()
+            told += [line[:160] for line in lines if " LOG: " in line or " FATAL: " in line][-LOG_LINES:]
+        return "\n".join(told)
 
     def _rejoin(self, streaming: set[str]) -> None:
         with contextlib.suppress(SeawallError):

@@ -200,11 +200,16 @@ class Scene:
     def _flow(self, since: float, what: str) -> float:
         """Wait until every client has got somewhere since a moment; returns after how long."""
         give_up = time.monotonic() + FLOW_S
+        suspicious = give_up - FLOW_S / 2
         while True:
             clients = [client.name for client in self.load.stuck(since)]
             missing = clients + self.bystanders.stuck(since)
             if not missing:
                 return time.monotonic() - since
+            if time.monotonic() > suspicious and self.histories is not None:
+                suspicious = give_up
+                with self.histories.with_name("evidence.txt").open("a") as file:
+                    file.write(f"--- {self.chapter.number}.{self.at}\n{self.place.evidence()}\n")
             if time.monotonic() > give_up:
                 open_ones = told(self.load.logbook.open_since(since + 1.0))
                 text = f"{FLOW_S:g} s after {what} these are stuck: {', '.join(missing)}"
