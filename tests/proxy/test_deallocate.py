@@ -2,6 +2,7 @@
 
 import pytest
 
+from seawall.proxy.server import BROKEN
 from seawall.proxy.statements import deallocated
 from seawall.wire.pgwire import messages
 from tests.proxy.test_client_relay import World
@@ -100,3 +101,13 @@ def test_a_name_that_was_closed_meanwhile_is_not_freed_twice():
     assert world.clients[0].prepared_bytes == 0
     world.say(0, messages.parse("a", "rows 1") + called("a") + SYNC)
     assert letters(world, 0)[-5:] == "12DCZ"
+
+
+@pytest.mark.parametrize("tag", ["SET", "SELECT 1", "LISTEN"])
+def test_a_server_that_answers_something_else_is_cut(tag):
+    world = World(clients=1, servers=1)
+    world.say(0, messages.parse("a", "rows 1") + SYNC)
+    (end,) = world.ends
+    end.model.run = lambda sql, *, simple: (messages.command_complete(tag), "")
+    world.say(0, FREE + SYNC)
+    assert end.server.state == BROKEN

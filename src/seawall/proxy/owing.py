@@ -405,7 +405,7 @@ class Owing:
     def _tagged(self, tag: bytes) -> None:
         # The rest is told by the text, and better: SET LOCAL has the tag of SET.
         freed = bool(self.pending) and self.pending[0] == FREED
-        if freed:
+        if freed and tag[:2] in (b"DE", b"DI"):  # whatever else answers it is out of step
             self.pending.popleft()
             self.notes.popleft()
         if tag == b"DISCARD ALL" or tag == b"DEALLOCATE ALL":  # noqa: PLR1714
