@@ -197,9 +197,9 @@ def restart(place: Field, dice: random.Random, kind: Kind) -> Struck:
     found = bool(victims(place, node, VICTIMS, VICTIM_S))
     before = time.monotonic()
     node.stop(kind.name)
-    after = time.monotonic()
-    start_again(place)
-    return Struck(before, after, int(found), node.name)
+    struck = Struck(before, time.monotonic(), int(found), node.name)
+    start_again(node, struck)
+    return struck
 
 
 def crash(place: Field, dice: random.Random, kind: Kind) -> Struck:
@@ -208,7 +208,7 @@ def crash(place: Field, dice: random.Random, kind: Kind) -> Struck:
     node = place.primary()
     found = bool(victims(place, node, VICTIMS, VICTIM_S))
     struck = Struck(*all_at_once(node, signal.SIGKILL), int(found), node.name)
-    replaced(place, struck, lambda: start_again(place))
+    replaced(place, struck, lambda: start_again(node, struck))
     return struck
 
 
@@ -247,10 +247,15 @@ def cut(place: Field, dice: random.Random, kind: Kind) -> Struck:
     return struck
 
 
-def start_again(place: Field) -> None:
-    """Start what is down; a primary that is too slow to come back the proxy may have stopped for good."""
-    with contextlib.suppress(ClusterError):
-        place.cluster.start()
+def start_again(node: Node, struck: Struck) -> None:
+    """Start that server and no other: who follows whom is the proxy's business, and may be in the making.
+
+    One that is too slow to come back the proxy may stop for good; that is noted.
+    """
+    try:
+        node.start()
+    except ClusterError as error:
+        struck.note = f"not started: {str(error).splitlines()[0]}"
 
 
 def replaced(place: Field, struck: Struck, otherwise: Callable[[], object]) -> None:
@@ -294,9 +299,9 @@ def at_commit(place: Field, dice: random.Random, kind: Kind) -> Struck:
     finally:
         give_back(standbys, stopped=lost)
     if kind.promotes and struck.kills:
-        replaced(place, struck, lambda: start_again(place))
+        replaced(place, struck, lambda: start_again(node, struck))
     elif kind.name == "commit-immediate":
-        start_again(place)
+        start_again(node, struck)
     return struck
 
 

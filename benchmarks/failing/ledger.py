@@ -6,6 +6,7 @@ import fcntl
 import json
 import platform
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ def record_of(tally: Tally, *, seed: int, server: str, duration_s: float, only: 
         "python": platform.python_version(),
         "server": server,
         "duration_s": round(duration_s, 1),
+        "ended_at": round(time.time(), 1),
         "kills": dict(tally.kills),
         "missed": dict(tally.missed),
         "promoted": tally.promoted,
@@ -89,11 +91,13 @@ def spread(seconds: list[float]) -> dict[str, float | int]:
 
 
 def clean(runs: list[Record]) -> list[Record]:
-    """The runs since the last one with a violation: what is mended has to be shown again from the start."""
-    found: list[Record] = []
-    for one in runs:
-        found = [] if one["violations"] else [*found, one]
-    return found
+    """The runs that began behind the last violation: what is mended has to be shown again from the start.
+
+    Runs may go side by side; one that doesn't tell when it ended counts for none.
+    """
+    timed = [one for one in runs if "ended_at" in one]
+    broken = max((one["ended_at"] for one in timed if one["violations"]), default=0.0)
+    return [one for one in timed if one["ended_at"] - one["duration_s"] > broken]
 
 
 def added(runs: Iterable[Record], key: str) -> Counter[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from benchmarks.failing import audit, field, workloads
+from benchmarks.failing import audit, field, ledger, workloads
 from benchmarks.failing.front import Options
 from benchmarks.failing.load import Load
 from benchmarks.failing.plan import KINDS, Chapter, forty, plan
@@ -191,6 +191,17 @@ def test_plans_are_told_again_by_their_seed_and_have_as_many_kills_as_are_wanted
         assert {(kind.relayed, kind.fences) for kind in chapter.kinds} == {(chapter.relayed, chapter.fences)}
     assert any(chapter.pin for chapter in one)
     assert not all(chapter.pin for chapter in one)
+
+
+def test_runs_count_that_began_behind_the_last_violation():
+    def record(ended_at, violations=()):
+        return {"ended_at": ended_at, "duration_s": 10.0, "violations": list(violations)}
+
+    before, beside, behind = record(15.0), record(25.0), record(40.0)
+    broken, untimed = record(20.0, [{"what": "lost"}]), {"duration_s": 10.0, "violations": []}
+    assert ledger.clean([before, behind]) == [before, behind]
+    assert ledger.clean([behind, before, beside, broken, untimed]) == [behind]
+    assert ledger.clean([untimed]) == []
 
 
 @pytest.mark.slow
