@@ -149,6 +149,7 @@ def seawall(
     database: str,
     build: Build | None = None,
     workers: int = 1,
+    busy_poll: str = "0s",
 ) -> Iterator[Endpoint]:
     """Run ``seawall proxy`` on the sources or on another build.
 
@@ -160,7 +161,8 @@ def seawall(
     with processes.owned_folder("seawall-") as folder:
         settings = folder / "seawall.toml"
         settings.write_text(
-            f'[proxy]\nlisten_address = "127.0.0.1:{port}"\nworkers = {workers}\n\n'
+            f'[proxy]\nlisten_address = "127.0.0.1:{port}"\nworkers = {workers}\n'
+            f'busy_poll = "{busy_poll}"\n\n'
             f'[pool]\nmode = "{mode}"\nsize = {size}\nmax_client_connections = {MAX_CLIENTS}\n\n'
             f'[[backends.instances]]\nname = "pg1"\nhost = "127.0.0.1"\nport = {server_port}\n'
         )

@@ -35,6 +35,7 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
     "proxy.unix_directory": (['"/run/seawall"'], ['"run"', '""', f'"/{"x" * 90}"', "3"]),
     "proxy.protocol": (['"postgresql"'], ['"mysql"', "1"]),
     "proxy.workers": (["0", "128"], ["-1", "129", "1.0", '"2"', "true"]),
+    "proxy.busy_poll": (["0", '"0s"', '"10ms"', '"60s"'], ["-1", '"61s"', '"10"', "true"]),
     "proxy.admin_database": NAME,
     "proxy.runtime_directory": (['"/run/seawall"'], ['"run"', '""', f'"/{"x" * 90}"', "3"]),
     "proxy.circuit_breaker_enabled": TRUTH,

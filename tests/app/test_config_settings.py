@@ -25,6 +25,7 @@ def test_where_clients_connect() -> None:
         listen_address = ["0.0.0.0:6432", "[::1]:6433"]
         unix_directory = "/run/seawall"
         workers = 3
+        busy_poll = "10ms"
         admin_database = "proxy"
         runtime_directory = "/run/workers"
         """).settings
@@ -33,7 +34,7 @@ def test_where_clients_connect() -> None:
         Listen(host="::1", port=6433),
         Listen(host="", port=6432, unix_directory="/run/seawall"),
     )
-    assert (settings.workers, settings.admin_database) == (3, "proxy")
+    assert (settings.workers, settings.busy_poll_s, settings.admin_database) == (3, 0.01, "proxy")
     assert settings.runtime_directory == "/run/workers"
 
 

@@ -50,6 +50,7 @@ def test_every_setting_of_the_whole_has_its_place() -> None:
         "backends": "[[backends.instances]]",
         "listen": "proxy.listen_address",
         "workers": "proxy.workers",
+        "busy_poll_s": "proxy.busy_poll",
         "databases": "[[databases]]",
         "pooling": "[pool]",
         "timeouts": "[timeouts]",

@@ -70,6 +70,27 @@ def test_a_worker_that_is_killed_takes_only_its_own_clients_along(server):
             client.socket.close()
 
 
+def sleeps(pid):
+    """How often a process has given up its core to wait for something."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
+
+@pytest.mark.parametrize("busy_poll_s", [0.0, 5.0])
+def test_a_worker_that_polls_does_not_sleep_between_queries(server, busy_poll_s):
+    settings = settings_for(server.nodes[0], busy_poll_s=busy_poll_s)
+    with RunningProxy(settings) as proxy, RawClient(proxy.port) as client:
+        (pid,) = proxy.running.worker_pids
+        began = time.monotonic()
+        while time.monotonic() < began + 0.5:  # it looks for queries ten times a second
+            client.query("SELECT 1")
+        before = sleeps(pid)
+        for _ in range(300):
+            assert client.query("SELECT 1") == [("1",)]
+        slept = sleeps(pid) - before
+        assert slept < 50 if busy_poll_s else slept > 250
+
+
 def test_cancel_reaches_the_worker_that_has_the_client(server):
     with RunningProxy(settings_for(server.nodes[0], workers=2)) as proxy, RawClient(proxy.port) as client:
         for _ in range(8):  # the kernel spreads the requests over both workers

@@ -121,6 +121,15 @@ class ProxySection(Section):
     workers: Annotated[
         int, whole(0, WORKERS_MAX, "Processes that share the addresses; 0 is one per core.")
     ] = _SETTINGS.workers
+    busy_poll: Annotated[
+        float,
+        span(
+            0.0,
+            60.0,
+            "How long after the last query a worker asks for more without sleeping: it answers sooner and "
+            "uses up a core meanwhile; 0 is never.",
+        ),
+    ] = _SETTINGS.busy_poll_s
     admin_database: Annotated[
         str, identifier("Clients that ask for this database talk to the proxy itself.")
     ] = _SETTINGS.admin_database

@@ -56,6 +56,7 @@ def settings(document: Document, files: Mapping[Place, Secret]) -> ProxySettings
         backends=tuple(_backend(item) for item in document.backends.instances),
         listen=_listen(document),
         workers=proxy.workers,
+        busy_poll_s=proxy.busy_poll,
         databases={item.name: item for item in databases} or {"*": Database(name="*")},
         pooling=_pooling(document.pool),
         timeouts=_timeouts(document.timeouts),

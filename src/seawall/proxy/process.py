@@ -21,6 +21,7 @@ from typing import Final
 
 import uvloop
 
+from seawall.proxy.busy import BusyPolling
 from seawall.proxy.control import LINE_LIMIT, ControlServer, Siblings
 from seawall.proxy.greeter import Door, Greeter
 from seawall.proxy.settings import ProxySettings
@@ -84,7 +85,8 @@ class WorkerProcess:
             for number in given.listening
         ]
         await loop.run_in_executor(None, self.worker.derive_secrets)
-        sweeper = loop.create_task(Sweeper(self.worker).run())
+        busy = BusyPolling(given.settings.busy_poll_s, self._queries, loop)
+        sweeper = loop.create_task(Sweeper(self.worker, busy).run())
         watcher = loop.create_task(self._watch_parent())
         self._row.write(**dict.fromkeys(COLUMNS, 0))
         self._row.write(pid=self.worker.pid)
@@ -96,6 +98,9 @@ class WorkerProcess:
         for task in (sweeper, watcher):
             task.cancel()
         control.close()
+
+    def _queries(self) -> int:
+        return sum(pool.queries for pool in self.worker.pools.values())
 
     def _report_ready(self) -> None:
         try:

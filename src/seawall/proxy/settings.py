@@ -257,6 +257,8 @@ class ProxySettings:
     listen: tuple[Listen, ...] = (Listen(),)
     workers: int = 0
     """Processes; 0 is one per core."""
+    busy_poll_s: float = 0.0
+    """How long after the last query a worker asks for more without sleeping."""
     databases: Mapping[str, Database] = field(default_factory=lambda: {"*": Database(name="*")})
     pooling: Pooling = field(default_factory=Pooling)
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from seawall.proxy.busy import BusyPolling
 from seawall.proxy.client import Client
 from seawall.proxy.connect import silence_s
 from seawall.proxy.naming import ATTACHED, DETACHED
@@ -29,10 +30,12 @@ class Sweeper:
 
     Args:
         worker: whose.
+        busy: what is told to look for queries.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, busy: BusyPolling | None = None) -> None:
         self._worker = worker
+        self._busy = busy
         self._round = 0
         self._silent: dict[Server, float] = {}
         """Servers that acknowledge nothing, and since when that is known."""
@@ -60,6 +63,8 @@ class Sweeper:
         if self._round % SLOW_EVERY == 0:
             self._idle_clients(now)
         self._count()
+        if self._busy is not None:
+            self._busy.look()
 
     def _waiting(self, pool: Pool, now: float) -> None:
         timeout_s = self._worker.settings.pooling.queue_timeout_s
