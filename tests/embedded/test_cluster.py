@@ -269,6 +269,27 @@ def test_start_finds_the_primary_that_somebody_else_promoted(cluster, running) -
     assert [count(node) for node in made.nodes] == [11, 11]
 
 
+def test_who_is_promoted_while_the_cluster_starts_is_left_alone(cluster, monkeypatch) -> None:
+    made = cluster(replicas=2)
+    made.primary.execute("CREATE TABLE kept AS SELECT generate_series(1, 10)")
+    made.wait_caught_up()
+    made.node("pg1").kill()
+    launch_all = made._launch_all
+
+    def launch(nodes: list[Node]) -> None:
+        launch_all(nodes)
+        if made.node("pg2").is_standby:  # a proxy had given pg1 up in the moment in which it came back
+            made.node("pg2").promote()
+            made.node("pg2").execute("INSERT INTO kept VALUES (11)")
+
+    monkeypatch.setattr(made, "_launch_all", launch)
+    assert "pg1" in [back.name for back in made.start()]
+    assert made.primary.name == "pg2"
+    assert names(made, role="replica", timeline=2) == ["pg1", "pg3"]
+    made.wait_caught_up()
+    assert [count(node) for node in made.nodes] == [11, 11, 11]
+
+
 def test_without_any_former_primary_nothing_is_started(cluster) -> None:
     made = cluster(replicas=1)
     made.stop()

@@ -275,11 +275,17 @@ class Cluster:
                 if node.is_paused:
                     node.resume()
             leader = self._leader() or places.last_leader(self.nodes, self._state.leader)
+            # Whoever is promoted from here on, by a proxy that didn't wait for the leader, is none of them.
+            outsiders = [node for node in self.nodes if node is not leader and not node.is_standby]
             self._follow(leader)
             self._launch_all([leader])
             self._launch_all([node for node in self.nodes if node is not leader and node.is_standby])
-            outsiders = [node for node in self.nodes if node is not leader and not node.is_standby]
-            return [self._bring_back(node, leader) for node in outsiders]
+            found = self._leader() or leader
+            if found is not leader:  # and replicas may have received what only the former leader has
+                outsiders = [node for node in self.nodes if node is not found]
+                self._follow(found)
+            done = [self._bring_back(node, found) for node in outsiders]
+            return [one for one in done if one.method != "started"]
 
     def stop(self, mode: str = "fast") -> None:
         """Stop every node, paused ones included; the primary first, so that the replicas get all it wrote.
