@@ -120,14 +120,17 @@ _DESCRIBED: Final = b"\0\3" + b"".join(
 SAMPLE_COLUMNS: Final = HEADER.pack(framing.ROW_DESCRIPTION, 4 + len(_DESCRIBED)) + _DESCRIBED
 """How every server describes the answer: xid8 and pg_lsn have fixed numbers, and eight bytes."""
 SAMPLE_TAIL: Final = messages.command_complete("SELECT 1") + messages.ready_for_query(b"T")
+SHORT_ROW: Final = b"D\0\0\0"
+"""How a DataRow of less than 256 bytes begins."""
 SAMPLE_NAME: Final = "seawall_sample"
 """Of the statement and of the portal that ask within a batch."""
 SAMPLE_BATCH: Final = (
     messages.bind(SAMPLE_NAME, SAMPLE_NAME, [])
     + messages.execute(SAMPLE_NAME)
     + messages.close_portal(SAMPLE_NAME)
-    + messages.flush()
 )
+SAMPLE_FLUSHED: Final = SAMPLE_BATCH + messages.flush()
+"""So that it is answered before the COMMIT behind it waits for replicas."""
 SAMPLE_BATCH_TAIL: Final = messages.command_complete("SELECT 1") + messages.CLOSE_COMPLETE
 
 

@@ -49,9 +49,11 @@ from seawall.proxy.owed import (
     SAMPLE_COLUMNS,
     SAMPLE_ENDS,
     SAMPLE_EXECUTED,
+    SAMPLE_FLUSHED,
     SAMPLE_QUERY,
     SAMPLE_TAIL,
     SAMPLED,
+    SHORT_ROW,
     SIMPLE,
     SYNCED,
     UNNAMED,
@@ -199,11 +201,15 @@ class Owing:
     def pending(self) -> deque[int]:
         """What is owed, in order."""
         if self.whole:
-            what, self.whole = self.whole, 0
-            if what == BATCH:
-                self.notes.append(Note(UNNAMED, None, b"", self.before[0], self.before[1], self.before[2]))
-            self.entered.extend(ENTRIES[what])
+            self.enter(self.whole)
+            self.whole = 0
         return self.entered
+
+    def enter(self, what: int) -> None:
+        """Enter what was said in one go, message by message."""
+        if what == BATCH:
+            self.notes.append(Note(UNNAMED, None, b"", self.before[0], self.before[1], self.before[2]))
+        self.entered.extend(ENTRIES[what])
 
     def already(self, note: Note) -> bytes:
         """Promise the client a reply to what is not sent, or make it up if nothing is before it.
@@ -296,16 +302,15 @@ class Owing:
         if kind == framing.CLOSE_COMPLETE:
             return self._closed(self.pending[0])
         body = data[position + HEADER_BYTES : after]
-        if kind == framing.ERROR and (b"\0VFATAL\0" in body or b"\0VPANIC\0" in body):
-            self.last_error = body
-            self.dying = True
-            return True
-        if kind == framing.ERROR and self._recovering(body):
-            self.last_error = body
-            self.dying = self.unexecuted = True
-            return True
-        if kind == framing.ERROR and self.sampling and self.pending and self.pending[0] == SAMPLED:
-            return True  # our own question failed: the COMMIT behind it will be answered by ROLLBACK
+        if kind == framing.ERROR:
+            recovering = self._recovering(body)
+            if recovering or b"\0VFATAL\0" in body or b"\0VPANIC\0" in body:
+                self.last_error = body
+                self.dying = True
+                self.unexecuted = self.unexecuted or recovering
+                return True
+            if self.sampling and self.pending and self.pending[0] == SAMPLED:
+                return True  # our own question failed: the COMMIT behind it will be answered by ROLLBACK
         if kind == framing.NOTICE and CRASHED in body:
             return True  # the warning of a server whose other process crashed; its end is what counts
         self._rare(kind, body)
@@ -349,14 +354,10 @@ class Owing:
         simple = self.pending[0] == SAMPLED
         head, end = (SAMPLE_COLUMNS, SAMPLE_TAIL) if simple else (messages.BIND_COMPLETE, SAMPLE_BATCH_TAIL)
         row = position + len(head)
-        if (
-            not data.startswith(head, position)
-            or row + HEADER_BYTES > len(data)
-            or data[row] != framing.DATA_ROW
-        ):
+        if row + HEADER_BYTES > len(data) or not data.startswith(head + SHORT_ROW, position):
             return 0
-        tail = row + 1 + data[row + 4]  # it has less than 256 bytes
-        if data[row + 1 : row + 4] != b"\0\0\0" or not data.startswith(end, tail):
+        tail = row + 1 + data[row + 4]
+        if not data.startswith(end, tail):
             return 0
         if self.journal is not None:
             self.journal.sample = data[row + HEADER_BYTES : tail]
@@ -380,7 +381,7 @@ class Owing:
         self.pending.extend((SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED))
         self.sampling += 3
         self._asked(now, early=early)
-        return parse + SAMPLE_BATCH
+        return parse + (SAMPLE_BATCH if early else SAMPLE_FLUSHED)
 
     def _asked(self, now: float, *, early: bool = False) -> None:
         if self.journal is not None:

@@ -139,12 +139,13 @@ class Speech(Naming):
                     return False
                 self.plain = new
                 self.plain_effect = effect(new[HEADER_BYTES + 1 :][:COMMIT_BYTES])
-            if self.plain_effect and self._asks(server, self.plain_effect):
-                return False
             self._effect = self.plain_effect
             server.before = (self.unnamed, server.unnamed, new)
             self.unnamed = server.unnamed = new
-            server.whole = BATCH
+            if self.plain_effect and self._asks(server, self.plain_effect):
+                data = self._asking(server, data, BATCH, self.plain_effect, new[HEADER_BYTES + 1 :])
+            else:
+                server.whole = BATCH
         else:
             server.whole = PLAIN_BATCH
         self._parsed_here = False
@@ -171,13 +172,19 @@ class Speech(Naming):
             statement = self.statements.get(data[first:last]) if last > first else None
             if statement is None or statement.suspicion:
                 return False
-            if statement.effect and self._asks(server, statement.effect):
-                return False
             name = statement.name
             if name not in server.statements:
                 return False
+            asks = statement.effect and self._asks(server, statement.effect)
+            if asks and self.worker.sampling.sample.name not in server.statements:
+                return False  # to make room for our question, this very statement may be closed
             data = HEADER.pack(BIND, end - 1 + len(name) - (last - first)) + b"\0" + name + data[last:]
-        server.whole = what
+            if asks:
+                data = self._asking(server, data, what, statement.effect, statement.tail)
+            else:
+                server.whole = what
+        else:
+            server.whole = what
         self.pool.queries += 1
         if self.stay or server.status != IDLE:
             server.since = CLOCK()
@@ -192,6 +199,33 @@ class Speech(Naming):
         if what == COMMITS:
             return not journal.numbered
         return not journal.sampled_at and server.status == framing.IN_TRANSACTION
+
+    def _asking(self, server: Server, data: bytes, what: int, effect_: int, tail: bytes) -> bytes:
+        """Enter a batch that is said in one go, and our question if one is asked; what to send for it.
+
+        Args:
+            server: owes nothing.
+            data: the batch.
+            what: of which sort, as in ``exchange``.
+            effect_: what its statement does, as ``statements.effect``.
+            tail: its text, and what follows in its Parse.
+        """
+        sampling = self.worker.sampling
+        if effect_ == COMMITS:
+            if sampling.samples(self, server, tail[: tail.find(b"\0")]):
+                data = server.ask_extended(sampling.sample, CLOCK()) + data
+                server.enter(what)
+            else:
+                server.whole = what
+        elif sampling.samples_changes(self):
+            server.enter(what)
+            server.entered.pop()
+            question = server.ask_extended(sampling.sample, CLOCK(), early=True)
+            data = b"".join((data[:-HEADER_BYTES], question, data[-HEADER_BYTES:]))
+            server.entered.append(SYNCED)
+        else:
+            server.whole = what
+        return data
 
     def _said(self, server: Server, out: list[bytes], data: bytes, start: int, position: int) -> None:
         """A whole chunk was looked at: send it, keep the beginning of a message that has to be whole."""
