@@ -249,6 +249,7 @@ def test_pools_that_wait_for_a_place_get_it_when_it_is_free():
 def test_a_pool_that_is_never_idle_lets_others_have_their_turn():
     world = World(servers=2)
     object.__setattr__(world.worker.settings.pooling, "max_user_connections", 1)
+    world.worker.clock = lambda: 1_000.0
     with world.patched():
         holder = client(world, BEGIN)
         (server,) = world.pool.servers
