@@ -14,11 +14,24 @@ from os import write
 from typing import Any, Final
 
 from seawall.kernel.errors import ValidationError
-from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, FREED, HIDDEN, STREAMED, SYNCED, UNASKED, UNNAMED
+from seawall.proxy.owed import (
+    BOUND,
+    DESCRIBED,
+    EXECUTED,
+    FREED,
+    HIDDEN,
+    SAMPLED,
+    SIMPLE,
+    STREAMED,
+    SYNCED,
+    UNASKED,
+    UNNAMED,
+)
 from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
 from seawall.wire.pgwire.exchange import (
     BIND_COMPLETE_MESSAGE,
     ORDINARY_TAGS,
+    QUERY_ALONE,
     READY_BYTES,
     READY_HEAD,
     answers,
@@ -88,12 +101,34 @@ class Server(Owing):
             self.sink.settled(self)
             return
         try:
+            if self.sampling and not (self._carry or self._skip or self.dying or what or self.stalled):
+                data = self._ordinary(data)
+                if not data:
+                    return
             self._relay(data)
         except ValidationError:
             self._ready = False
             self.unsynced = self.astray = True
             self.last_error = b""
             self.cut()
+
+    def _ordinary(self, data: bytes) -> bytes:
+        """Forward the ordinary answer to a Query with our question behind it, or drop that to our question.
+
+        Returns what is left of the chunk.
+        """
+        owes = self.entered
+        if owes[0] == SAMPLED:
+            return data[self._swallow_whole(data, 0) :]
+        if owes[0] == SIMPLE and len(owes) == 2 and answers(data, QUERY_ALONE):
+            owes.popleft()
+            self.status = data[-1]
+            self.copying = False
+            if self.tap is not None:
+                self.tap.heard(data)
+            self.sink.deliver(data)
+            return b""
+        return data
 
     def _relay(self, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Forward a chunk, and take off ``pending`` what it answers."""
