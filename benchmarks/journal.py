@@ -75,7 +75,7 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(15, 3, 40_000, 10)
+FULL = Sizes(9, 3, 16_000, 10)
 QUICK = Sizes(2, 1, 3_000, 1)
 
 

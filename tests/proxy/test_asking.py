@@ -4,9 +4,16 @@ import pytest
 
 from seawall.proxy.client import Client
 from seawall.proxy.ledger import Ledger
-from seawall.proxy.owed import SAMPLE_BATCH, SAMPLE_BATCH_TAIL, SAMPLE_FLUSHED
+from seawall.proxy.owed import (
+    SAMPLE_BATCH,
+    SAMPLE_BATCH_TAIL,
+    SAMPLE_COLUMNS,
+    SAMPLE_FLUSHED,
+    SAMPLE_QUERY,
+    SAMPLE_TAIL,
+)
 from seawall.proxy.reported import reported_of
-from seawall.proxy.server import Server
+from seawall.proxy.server import BROKEN, Server
 from seawall.proxy.session_settings import EMPTY
 from seawall.proxy.settings import Backend, ProxySettings, Replay, ReplayMode
 from seawall.proxy.shared import Block
@@ -41,7 +48,7 @@ class Transport:
     def pause_reading(self):
         """Nothing reads."""
 
-    resume_reading = pause_reading
+    resume_reading = abort = close = pause_reading
 
     def get_extra_info(self, name):
         return None
@@ -59,6 +66,7 @@ class Pair:
         told = ProxySettings(backends=(Backend(name="a", host="h"),), replay=Replay(mode=ReplayMode.ON))
         worker = Worker(told, 0, 1, Block().row(0), b"k")
         worker.topology = topology
+        worker.start = lambda coroutine: coroutine.close()
         pool = worker.pool_for("u", "d")
         self.server = Server(Transport(), pool.idle_sink, max_statements)
         self.server.pool, self.server.backend = pool, told.backends[0]
@@ -169,3 +177,71 @@ def test_nothing_is_asked_where_servers_have_histories_of_their_own():
         heard = pair.say(batch(sql), 1)
         assert SAMPLE_BATCH not in heard
         pair.answer(sql, heard)
+
+
+SIMPLE_TRANSACTIONS = [
+    (["BEGIN", "UPDATE t SET a = 1", "SELECT 1", "UPDATE t SET a = 2", "COMMIT"], {2: "batch"}),
+    (["BEGIN", "UPDATE t SET a = 1", "COMMIT"], {2: "query"}),
+    (["BEGIN", "SELECT f()", "END"], {2: "query"}),
+    (["BEGIN", "UPDATE t SET a = 1", "UPDATE t SET a = 2", "CREATE TABLE u ()", "COMMIT"], {2: "batch"}),
+    (["BEGIN", "UPDATE t SET a = 1", "CREATE TABLE u ()", "COMMIT"], {2: "batch"}),
+    (["BEGIN", "SELECT 1", "COMMIT"], {}),
+    (["UPDATE t SET a = 1", "SELECT 1"], {}),
+]
+
+
+@pytest.mark.parametrize(("texts", "asked"), SIMPLE_TRANSACTIONS)
+def test_ahead_of_what_follows_the_first_change_and_of_a_commit(texts, asked):
+    pair = Pair()
+    server, told = pair.server, pair.client.transport
+    for number in range(2):
+        for at, sql in enumerate(texts):
+            heard = pair.say(messages.query(sql), 1)
+            question = heard.removesuffix(messages.query(sql))
+            word = sql.partition(" ")[0]
+            pair.open = word == "BEGIN" or (pair.open and word not in ENDS)
+            answer = messages.command_complete(TAGS.get(word, "CREATE TABLE"))
+            answer += messages.ready_for_query(b"T" if pair.open else b"I")
+            if asked.get(at) == "batch":
+                assert question.endswith(SAMPLE_BATCH)
+                assert (server.statements[b"seawall_sample"], b"SELECT" in question) == (True, number == 0)
+                parsed = messages.PARSE_COMPLETE if number == 0 else b""
+                server.data_received(parsed + ASKED + answer)
+            elif asked.get(at) == "query":
+                assert question == SAMPLE_QUERY
+                server.data_received(SAMPLE_COLUMNS + SAMPLE_ROW + SAMPLE_TAIL)
+                assert (told.said(), server.journal.sample) == (b"", SAMPLE_ROW[5:])
+                server.data_received(answer)
+            else:
+                assert question == b""
+                server.data_received(answer)
+            assert told.said() == answer
+            assert (list(server.pending), server.sampling) == ([], 0)
+            assert bool(server.journal.sample) is (bool(asked) and pair.open and at >= min(asked))
+            assert server.free is not pair.open
+
+
+def test_nothing_is_asked_while_it_is_not_known_how_the_change_went():
+    pair = Pair()
+    begun = messages.command_complete("BEGIN") + messages.ready_for_query(b"T")
+    pair.say(messages.query("BEGIN"), 1)
+    pair.server.data_received(begun)
+    pair.say(messages.query("UPDATE t SET a = 1"), 1)
+    assert pair.say(messages.query("SELECT 1"), 1) == messages.query("SELECT 1")
+    failed = messages.error_response("23505", "no") + messages.ready_for_query(b"E")
+    pair.server.data_received(failed + failed)
+    assert pair.say(messages.query("SELECT 2"), 1) == messages.query("SELECT 2")
+
+
+def test_a_server_that_fails_at_our_question_is_given_up():
+    pair = Pair()
+    for sql in ("BEGIN", "UPDATE t SET a = 1"):
+        pair.say(messages.query(sql), 1)
+        tag = TAGS[sql.partition(" ")[0]]
+        pair.server.data_received(messages.command_complete(tag) + messages.ready_for_query(b"T"))
+    pair.client.transport.said()
+    assert SAMPLE_BATCH in pair.say(messages.query("SELECT 1"), 1)
+    pair.server.data_received(messages.error_response("57014", "canceling statement due to user request"))
+    assert pair.server.state == BROKEN  # it would skip the client's Query, and whatever else but a Sync
+    assert pair.client.transport.said() == b""
+    assert pair.client.rescue is not None

@@ -135,6 +135,19 @@ def test_what_is_not_said_again_is_told(changes, against, why):
     assert why in world.worker.rescue.rows()[-1]["reason"]
 
 
+def test_a_batch_of_which_all_was_kept_back_is_told_ahead_of_its_ready_for_query():
+    world = LosingWorld(mode=ReplayMode.OFF)
+    client = world.clients[0]
+    batch = messages.parse("", "begin") + messages.bind("", "", []) + messages.execute()
+    client.data_received(batch)
+    answers = messages.PARSE_COMPLETE + messages.BIND_COMPLETE + messages.command_complete("BEGIN")
+    ended = messages.error_response("57P01", "terminating connection", severity="FATAL")
+    client.server.data_received(answers + ended)
+    client.data_received(messages.sync())
+    world.pump()
+    assert last(world, 2) == [("E", "40001"), ("Z", b"E")]
+
+
 def test_foreign_tables_may_be_allowed():
     world = LosingWorld(replay=Replay(mode=ReplayMode.ON, allow_foreign=True))
     for end in world.ends:

@@ -93,6 +93,8 @@ class Case:
                 found.clear()
             elif one not in owed.HIDDEN and one not in owed.UNSEEN:
                 found.append(one)
+        if self.unsynced and self.suppressed and not found:
+            return (owed.EXECUTED,)  # it was answered, and nothing of that was passed on
         return tuple(found)
 
     @property

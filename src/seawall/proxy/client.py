@@ -32,10 +32,17 @@ from seawall.proxy.speech import Speech
 from seawall.proxy.statements import CHANGING
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.exchange import QUERY_ALONE, bind_end, parse_end
-from seawall.wire.pgwire.framing import BIND, HEADER, HEADER_BYTES, IDLE, LONGEST, PARSE, QUERY
-from seawall.wire.pgwire.scan import (
-    suspicion,
+from seawall.wire.pgwire.framing import (
+    BIND,
+    HEADER,
+    HEADER_BYTES,
+    IDLE,
+    IN_TRANSACTION,
+    LONGEST,
+    PARSE,
+    QUERY,
 )
+from seawall.wire.pgwire.scan import suspicion
 
 HELD_LIMIT: Final = 65_536
 """A client that waits is not read any more once this much of it is held back."""
@@ -122,12 +129,10 @@ class Client(Speech):
                     if server.status != IDLE or self.stay:
                         server.since = CLOCK()
                         if journal is not None and journal.resolves:
-                            if data[5] in CHANGE_LETTERS:
-                                if not journal.sampled_at and data[5:11].lower() in CHANGING:
-                                    self._change(server, data)
-                                    return
-                            elif data[5] in COMMIT_LETTERS and not journal.numbered:
-                                data = self._ahead(server, data[5:-1]) + data
+                            if journal.changed or data[5] in COMMIT_LETTERS:
+                                data = self._asked(server, journal, data)
+                            elif data[5] in CHANGE_LETTERS and not journal.sampled_at:
+                                journal.changed = data[5:11].lower() in CHANGING
                     if self.unnamed is not None:
                         self.unnamed = server.unnamed = None  # a Query drops it
                     if server.whole or server.entered:
@@ -282,19 +287,21 @@ class Client(Speech):
         elif server is not None and server.free and not self.stay:
             self.settled(server)
 
-    def _change(self, server: Server, data: bytes) -> None:
-        """Say what changes something for the first time in a transaction, and ask behind it.
+    def _asked(self, server: Server, journal: Journal, data: bytes) -> bytes:
+        """Put our question ahead of a Query: of a COMMIT, or of what follows a transaction's first change.
 
         Whoever knows the transaction's number and a place in the log behind its first change can find out
-        what became of it. Asked ahead of COMMIT, the answer may be lost together with the COMMIT's.
+        what became of it. Asked ahead of COMMIT, the answer may be lost together with the COMMIT's. Ahead
+        of another Query it is asked without a Sync, so that both are answered in one piece.
         """
-        if self.unnamed is not None:
-            self.unnamed = server.unnamed = None
-        server.pending.append(owed.SIMPLE)
-        self.pool.queries += 1
-        if self.worker.sampling.samples_changes(self):
-            data += server.ask_simple(CLOCK(), early=True)
-        server.send(data)
+        ahead = b"" if journal.numbered else self._ahead(server, data[5:-1])
+        if ahead or not journal.changed or server.whole or server.entered:
+            return ahead + data
+        journal.changed = False
+        sampling = self.worker.sampling
+        if server.status != IN_TRANSACTION or journal.sampled_at or not sampling.samples_changes(self):
+            return data
+        return server.ask_extended(sampling.sample, CLOCK(), early=True) + data
 
     def _begin(self, journal: Journal) -> None:
         journal.replays = self.replays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from seawall.proxy.statements import Statement
@@ -132,6 +133,24 @@ SAMPLE_BATCH: Final = (
 SAMPLE_FLUSHED: Final = SAMPLE_BATCH + messages.flush()
 """So that it is answered before the COMMIT behind it waits for replicas."""
 SAMPLE_BATCH_TAIL: Final = messages.command_complete("SELECT 1") + messages.CLOSE_COMPLETE
+
+
+ASKING: Final = frozenset({PARSED_UNSEEN, CLOSED_UNSEEN, SAMPLE_BOUND, SAMPLE_EXECUTED, SAMPLE_CLOSED})
+"""What may be owed first for our question."""
+
+
+def skips_query(pending: deque[int]) -> bool:
+    """Whether a server that fails at our question skips the Query behind it, because it waits for a Sync.
+
+    Such a server is given up: to put it in step again is not worth what it takes, our question hardly ever
+    fails (somebody cancels in just that moment).
+    """
+    if not pending or pending[0] not in ASKING:
+        return False
+    for one in pending:
+        if one in (SYNCED, SIMPLE):
+            return one == SIMPLE
+    return False
 
 
 class Note:

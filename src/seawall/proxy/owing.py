@@ -61,6 +61,7 @@ from seawall.proxy.owed import (
     UNNAMED_UNSEEN,
     UNSEEN,
     Note,
+    skips_query,
 )
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.sink import Sink, descriptor
@@ -304,7 +305,8 @@ class Owing:
         body = data[position + HEADER_BYTES : after]
         if kind == framing.ERROR:
             recovering = self._recovering(body)
-            if recovering or b"\0VFATAL\0" in body or b"\0VPANIC\0" in body:
+            ends = b"\0VFATAL\0" in body or b"\0VPANIC\0" in body
+            if ends or recovering or (self.sampling and skips_query(self.pending)):
                 self.last_error = body
                 self.dying = True
                 self.unexecuted = self.unexecuted or recovering
@@ -320,38 +322,36 @@ class Owing:
         """Whether an error says that this is a replica, to a client that has been told nothing yet."""
         if b"\0C25006\0" not in body and not (b"\0C0A000\0" in body and b"recovery" in body):
             return False
-        reported = self.parameters
-        standby = reported is not None and reported.get("in_hot_standby") == "on"
+        standby = self.parameters is not None and self.parameters.get("in_hot_standby") == "on"
         return standby and self.journal is not None and not self.journal.told
 
     def _swallowed(self, kind: int, data: bytes, position: int, after: int) -> int:
         """Take off what answers our own question; where it ends, or 0 if not all of it is here."""
         whole = self._swallow_whole(data, position)
-        if whole:
-            return position + whole
-        if after > len(data):
-            return 0
+        if whole or after > len(data):
+            return position + whole if whole else 0
         self._swallow(kind, data[position + HEADER_BYTES : after])
         return after
 
     def _swallow(self, kind: int, body: bytes) -> None:
         """Take off one message that answers our own question."""
         pending = self.pending
-        head = pending[0]
         if kind == framing.DATA_ROW:
             if self.journal is not None:
                 self.journal.sample = body
-        elif head == SAMPLED and kind == READY:
+        elif pending[0] == SAMPLED and kind == READY:
             self.status = body[0]
             pending.popleft()
             self.sampling -= 1
-        elif SAMPLE_ENDS.get(kind) == head:
+        elif SAMPLE_ENDS.get(kind) == pending[0]:
             pending.popleft()
             self.sampling -= 1
 
     def _swallow_whole(self, data: bytes, position: int) -> int:
         """Take off the whole answer to our question at once, if it is there; how many bytes it has, or 0."""
         simple = self.pending[0] == SAMPLED
+        if not simple and self.pending[0] != SAMPLE_BOUND:
+            return 0
         head, end = (SAMPLE_COLUMNS, SAMPLE_TAIL) if simple else (messages.BIND_COMPLETE, SAMPLE_BATCH_TAIL)
         row = position + len(head)
         if row + HEADER_BYTES > len(data) or not data.startswith(head + SHORT_ROW, position):

@@ -20,6 +20,7 @@ from seawall.proxy.owed import (
     EXECUTED,
     FREED,
     HIDDEN,
+    SAMPLE_BOUND,
     SAMPLED,
     SIMPLE,
     STREAMED,
@@ -113,20 +114,25 @@ class Server(Owing):
             self.cut()
 
     def _ordinary(self, data: bytes) -> bytes:
-        """Forward the ordinary answer to a Query with our question behind it, or drop that to our question.
+        """Drop the answer to our question, and forward the ordinary one to the Query behind it.
 
         Returns what is left of the chunk.
         """
         owes = self.entered
-        if owes[0] == SAMPLED:
-            return data[self._swallow_whole(data, 0) :]
-        if owes[0] == SIMPLE and len(owes) == 2 and answers(data, QUERY_ALONE):
-            owes.popleft()
+        if owes[0] in (SAMPLE_BOUND, SAMPLED):
+            data = data[self._swallow_whole(data, 0) :]
+        if len(owes) != 1 or owes[0] != SIMPLE:
+            return data
+        if not data:
+            owes.clear()
+            self.whole = QUERY_ALONE
+        elif answers(data, QUERY_ALONE):
+            owes.clear()
             self.status = data[-1]
-            self.copying = False
             if self.tap is not None:
                 self.tap.heard(data)
             self.sink.deliver(data)
+            self.sink.settled(self)
             return b""
         return data
 

@@ -50,6 +50,7 @@ class Journal:
         last: the last that it was told.
         replays: answers are kept, so that the transaction can be said again.
         resolves: what became of its COMMIT is found out.
+        changed: a Query has changed something, and nothing was asked since.
         spoiled: why it can't be said again, or empty.
         sample: the row that was asked for ahead of a COMMIT, as it came.
         sampled_at: when it was asked for, monotonic seconds; 0.0 if it wasn't.
@@ -65,6 +66,7 @@ class Journal:
         "_canon",
         "_kept",
         "_kept_bytes",
+        "changed",
         "last",
         "limit_bytes",
         "limit_chunks",
@@ -93,6 +95,7 @@ class Journal:
         self.last: bytes = b""
         self.replays: bool = False
         self.resolves: bool = False
+        self.changed: bool = False
         self.spoiled: str = ""
         self.sample: bytes = b""
         self.sampled_at: float = 0.0
@@ -151,6 +154,7 @@ class Journal:
         self.said.clear()
         self.said_bytes = 0
         self.told = False
+        self.changed = False
         self.last = b""
         if self.replays or self.spoiled or self.sampled_at:
             self.spoiled = ""
