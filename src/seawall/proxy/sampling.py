@@ -1,8 +1,8 @@
 """Which transactions are recorded, and which are asked how far they are, to resolve their COMMIT by.
 
-A transaction is asked once: behind its first change where that can be seen in its text, else ahead of its
-COMMIT. Both tell the same: its number, and a place in the log that its commit record is behind. One that
-provably changes nothing isn't asked.
+A transaction is asked once: behind its first change where that can be seen in its text (in the same batch,
+or ahead of the next Query), else ahead of its COMMIT. Both tell the same: its number, and a place in the log
+that its commit record is behind. One that provably changes nothing isn't asked.
 """
 
 from __future__ import annotations
