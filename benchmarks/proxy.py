@@ -58,9 +58,10 @@ class Sizes:
 
     rounds: int
     rounds_many: int
-    """With ``MANY`` clients: there one round's ratio differs by a fifth from the next one's."""
+    """With ``MANY`` clients, shorter ones: there one round's ratio differs by a fifth from the next one's."""
     connect_runs: int
     transactions: int
+    transactions_many: int
     waits: int
     share_runs: int
     share_s: float
@@ -71,8 +72,8 @@ class Sizes:
     stall_s: float
 
 
-FULL = Sizes(9, 15, 3, 16_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 1_000_000_000, 2_000_000_000, 3.0)
-QUICK = Sizes(2, 2, 1, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
+FULL = Sizes(9, 25, 3, 16_000, 8_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 1_000_000_000, 2_000_000_000, 3.0)
+QUICK = Sizes(2, 2, 1, 3_000, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Stage:
         """Return CPU microseconds per transaction, arm and round."""
         many = any(arm.clients == MANY for arm in arms.values())
         rounds = self.sizes.rounds_many if many else self.sizes.rounds
-        taken = harness.interleave(arms, rounds=rounds, number=self.sizes.transactions)
+        number = self.sizes.transactions_many if many else self.sizes.transactions
+        taken = harness.interleave(arms, rounds=rounds, number=number)
         return {name: [seconds * 1e6 for seconds in rounds] for name, rounds in taken.items()}
 
 
