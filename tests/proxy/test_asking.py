@@ -195,6 +195,7 @@ def test_ahead_of_what_follows_the_first_change_and_of_a_commit(texts, asked):
     pair = Pair()
     server, told = pair.server, pair.client.transport
     for number in range(2):
+        pair.client.asks_behind = False
         for at, sql in enumerate(texts):
             heard = pair.say(messages.query(sql), 1)
             question = heard.removesuffix(messages.query(sql))
@@ -221,8 +222,39 @@ def test_ahead_of_what_follows_the_first_change_and_of_a_commit(texts, asked):
             assert server.free is not pair.open
 
 
+def test_what_came_behind_the_first_change_last_time_tells_where_to_ask():
+    pair = Pair()
+    update, select, commit = map(messages.query, ("UPDATE t SET a = 1", "SELECT 1", "COMMIT"))
+
+    def run(*texts):
+        said = [pair.say(messages.query("BEGIN"), 1)]
+        pair.server.data_received(messages.command_complete("BEGIN") + messages.ready_for_query(b"T"))
+        for text in texts:
+            said.append(pair.say(text, 1))
+            answer = messages.command_complete("COMMIT" if text == commit else "SELECT 1")
+            answer += messages.ready_for_query(b"I" if text == commit else b"T")
+            if said[-1].startswith(SAMPLE_QUERY):
+                answer = SAMPLE_COLUMNS + SAMPLE_ROW + SAMPLE_TAIL + answer
+            elif said[-1].endswith(SAMPLE_QUERY):
+                answer += SAMPLE_COLUMNS + SAMPLE_ROW + SAMPLE_TAIL
+            elif SAMPLE_BATCH in said[-1]:
+                answer = (messages.PARSE_COMPLETE if b"SELECT pg" in said[-1] else b"") + ASKED + answer
+            pair.server.data_received(answer)
+        assert (list(pair.server.pending), pair.server.sampling, pair.server.free) == ([], 0, True)
+        return said[1:]
+
+    assert run(update, commit) == [update + SAMPLE_QUERY, commit]
+    assert run(update, select, commit) == [update + SAMPLE_QUERY, select, commit]
+    first = run(update, select, update, commit)
+    assert (first[0], first[1].endswith(SAMPLE_BATCH + select), first[2:]) == (update, True, [update, commit])
+    assert run(update, select, commit) == [update, SAMPLE_BATCH + select, commit]
+    assert run(update, commit) == [update, SAMPLE_QUERY + commit]
+    assert run(update, commit) == [update + SAMPLE_QUERY, commit]
+
+
 def test_nothing_is_asked_while_it_is_not_known_how_the_change_went():
     pair = Pair()
+    pair.client.asks_behind = False
     begun = messages.command_complete("BEGIN") + messages.ready_for_query(b"T")
     pair.say(messages.query("BEGIN"), 1)
     pair.server.data_received(begun)
@@ -235,6 +267,7 @@ def test_nothing_is_asked_while_it_is_not_known_how_the_change_went():
 
 def test_a_server_that_fails_at_our_question_is_given_up():
     pair = Pair()
+    pair.client.asks_behind = False
     for sql in ("BEGIN", "UPDATE t SET a = 1"):
         pair.say(messages.query(sql), 1)
         tag = TAGS[sql.partition(" ")[0]]

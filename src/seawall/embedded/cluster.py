@@ -284,8 +284,7 @@ class Cluster:
             if found is not leader:  # and replicas may have received what only the former leader has
                 outsiders = [node for node in self.nodes if node is not found]
                 self._follow(found)
-            done = [self._bring_back(node, found) for node in outsiders]
-            return [one for one in done if one.method != "started"]
+            return [one for node in outsiders if (one := self._bring_back(node, found)).method != "started"]
 
     def stop(self, mode: str = "fast") -> None:
         """Stop every node, paused ones included; the primary first, so that the replicas get all it wrote.

@@ -29,7 +29,7 @@ from seawall.proxy.replay.doomed import Doomed
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.server import Server
 from seawall.proxy.speech import Speech
-from seawall.proxy.statements import CHANGING
+from seawall.proxy.statements import CHANGING, COMMIT_BYTES, commits
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.exchange import QUERY_ALONE, bind_end, parse_end
 from seawall.wire.pgwire.framing import (
@@ -133,6 +133,9 @@ class Client(Speech):
                                 data = self._asked(server, journal, data)
                             elif data[5] in CHANGE_LETTERS and not journal.sampled_at:
                                 journal.changed = data[5:11].lower() in CHANGING
+                                if journal.changed and self.asks_behind:
+                                    self._ask_behind(server, data)
+                                    return
                     if self.unnamed is not None:
                         self.unnamed = server.unnamed = None  # a Query drops it
                     if server.whole or server.entered:
@@ -287,19 +290,33 @@ class Client(Speech):
         elif server is not None and server.free and not self.stay:
             self.settled(server)
 
-    def _asked(self, server: Server, journal: Journal, data: bytes) -> bytes:
-        """Put our question ahead of a Query: of a COMMIT, or of what follows a transaction's first change.
+    def _ask_behind(self, server: Server, data: bytes) -> None:
+        """Say a transaction's first change, and ask our question behind it.
 
         Whoever knows the transaction's number and a place in the log behind its first change can find out
         what became of it. Asked ahead of COMMIT, the answer may be lost together with the COMMIT's. Ahead
-        of another Query it is asked without a Sync, so that both are answered in one piece.
+        of any other Query it can be asked without a Sync, so that both are answered in one piece, which is
+        half the work. What came behind the first change last time tells which of the two it will be.
         """
+        if self.unnamed is not None:
+            self.unnamed = server.unnamed = None
+        server.pending.append(owed.SIMPLE)
+        self.pool.queries += 1
+        if self.worker.sampling.samples_changes(self):
+            data += server.ask_simple(CLOCK(), early=True)
+        server.send(data)
+
+    def _asked(self, server: Server, journal: Journal, data: bytes) -> bytes:
+        """Put our question ahead of a Query: of a COMMIT, or what else follows the first change."""
         ahead = b"" if journal.numbered else self._ahead(server, data[5:-1])
-        if ahead or not journal.changed or server.whole or server.entered:
+        if not journal.changed:
             return ahead + data
         journal.changed = False
+        self.asks_behind = commits(data[5:][:COMMIT_BYTES])
+        if ahead or self.asks_behind or server.whole or server.entered or journal.sampled_at:
+            return ahead + data
         sampling = self.worker.sampling
-        if server.status != IN_TRANSACTION or journal.sampled_at or not sampling.samples_changes(self):
+        if server.status != IN_TRANSACTION or not sampling.samples_changes(self):
             return data
         return server.ask_extended(sampling.sample, CLOCK(), early=True) + data
 

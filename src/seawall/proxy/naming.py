@@ -110,6 +110,7 @@ class Naming(Sink):
         "_parsed_here",
         "_skip",
         "address",
+        "asks_behind",
         "began_at",
         "buffered",
         "clogged",
@@ -176,9 +177,8 @@ class Naming(Sink):
         self._carry: bytes = b""
         """The beginning of a message, which has to be there as far as it is looked at."""
         self._more: bytearray = bytearray()
-        """What came behind it of one that has to be whole: it is put together once."""
+        """What came behind it of one that has to be whole, put together once when nothing is lacking."""
         self._lacking: int = 0
-        """So many bytes are still to come of that one."""
         self.unnamed: bytes | None = None
         self.plain: bytes | None = None
         self.plain_effect: int = 0
@@ -195,6 +195,7 @@ class Naming(Sink):
         self.refused_at: float = 0.0
         self.resolves: bool = False
         """It is found out what became of its COMMITs."""
+        self.asks_behind: bool = True
         self.rescue: Any = None
         self.doomed: Doomed | None = None
         self._effect: int = 0
