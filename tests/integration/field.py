@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 
 import psycopg
 
@@ -25,9 +24,6 @@ DATABASES = {
 }
 
 
-REPLAY_WINDOW_S = 10.0
-
-
 class Field(RunningProxy):
     """The proxy before a cluster, and what tests do to both."""
 
@@ -41,11 +37,7 @@ class Field(RunningProxy):
             **changes,
         )
         told = in_front_of(told, cluster.nodes, cluster.primary)
-        if len(cluster.nodes) > 1:
-            told = promoting(told)
-            # On a busy machine replays take long, and clients that are let in meanwhile draw pinned values.
-            told = replace(told, failover=replace(told.failover, replay_window_s=REPLAY_WINDOW_S))
-        super().__init__(told)
+        super().__init__(promoting(told) if len(cluster.nodes) > 1 else told)
         self.cluster = cluster
 
     def __enter__(self):
