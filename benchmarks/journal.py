@@ -72,14 +72,13 @@ class Sizes:
     """How much of everything."""
 
     rounds: int
-    connect_runs: int
     transactions: int
     scale: int
 
 
-FULL = Sizes(21, 3, 6_000, 10)
+FULL = Sizes(21, 6_000, 10)
 """Many short rounds: on a virtual machine one differs by a seventh from the next, whatever it measures."""
-QUICK = Sizes(2, 1, 3_000, 1)
+QUICK = Sizes(2, 3_000, 1)
 
 
 @contextmanager
@@ -110,8 +109,7 @@ def measure(run: Run, sizes: Sizes, build: Build, found: Mapping[str, Endpoint],
         for protocol in PROTOCOLS:
             kind = load.Kind(case.name, protocol, several=bool(case.script), share=case.share)
             arms = {
-                name: load.Arm(endpoint, kind, CLIENTS, DATABASE, script, sizes.connect_runs)
-                for name, endpoint in found.items()
+                name: load.Arm(endpoint, kind, CLIENTS, DATABASE, script) for name, endpoint in found.items()
             }
             taken = harness.interleave(arms, rounds=case.rounds * sizes.rounds, number=sizes.transactions)
             over = median_interval(

@@ -59,7 +59,6 @@ class Sizes:
     rounds: int
     rounds_many: int
     """With ``MANY`` clients, shorter ones: there one round's ratio differs by a fifth from the next one's."""
-    connect_runs: int
     transactions: int
     transactions_many: int
     waits: int
@@ -72,8 +71,8 @@ class Sizes:
     stall_s: float
 
 
-FULL = Sizes(9, 25, 3, 16_000, 8_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 10**9, 2 * 10**9, 3.0)
-QUICK = Sizes(2, 2, 1, 3_000, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
+FULL = Sizes(9, 25, 16_000, 8_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 10**9, 2 * 10**9, 3.0)
+QUICK = Sizes(2, 2, 3_000, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ class Stage:
     def arms(self, found: Mapping[str, Endpoint], kind: load.Kind, clients: int) -> dict[str, load.Arm]:
         """Return one arm per endpoint."""
         return {
-            name: load.Arm(endpoint, kind, clients, DATABASE, self.script, self.sizes.connect_runs)
-            for name, endpoint in found.items()
+            name: load.Arm(endpoint, kind, clients, DATABASE, self.script) for name, endpoint in found.items()
         }
 
     def measure(self, arms: Mapping[str, load.Arm]) -> dict[str, list[float]]:

@@ -145,7 +145,7 @@ def left_behind(world: World) -> list[str]:
     """What is left when everybody has gone."""
     found = []
     pool, worker = world.pool, world.worker
-    if worker.clients or pool.waiting or worker.rescue.waiting:
+    if worker.clients or pool.waiting or worker.rescue.turns.waiting:
         found.append(f"{len(worker.clients)} clients are left, {len(pool.waiting)} wait")
     if pool.opening or set(pool.idle) != set(pool.servers):
         found.append(f"{pool.opening} being opened, {len(pool.idle)} idle of {len(pool.servers)}")

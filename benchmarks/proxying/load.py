@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from benchmarks.proxying import processes
 from benchmarks.proxying.cluster import pgbench
 from benchmarks.proxying.endpoints import Endpoint
 
-EACH_MIN = 100
+EACH_MIN = 150
 """Transactions per client; with fewer the connections would cost more than what goes over them."""
 TIMEOUT_S = 600.0
 
@@ -52,7 +51,8 @@ SEVERAL_STATEMENTS = Kind("5 statements", "simple", several=True, share=0.25)
 class Arm:
     """One endpoint under one load; an arm of ``harness.interleave`` that returns the proxy's CPU seconds.
 
-    What the connections themselves cost is measured once, with one transaction each, and taken off.
+    What the connections themselves cost is measured before every run, with one transaction each, and taken
+    off: measured once, its error would be the same in all rounds, and no median would be rid of it.
     """
 
     endpoint: Endpoint
@@ -60,35 +60,31 @@ class Arm:
     clients: int
     database: str
     script: Path
-    connect_runs: int = 3
     rates: list[float] = field(default_factory=list)
     """Transactions per second of each run."""
-    connect_s: float | None = None
 
     def __call__(self, number: int) -> float:
         """Run about ``number`` transactions and return the CPU seconds they would have cost the proxy."""
-        if self.connect_s is None:
-            self.connect_s = statistics.median(self._run(1) for _ in range(self.connect_runs))
-            self.rates.clear()
+        connecting, _ = self._run(1)
         # Many clients get more: what their connections cost and is taken off must stay the smaller part.
         each = max(EACH_MIN, int(number * self.kind.share) // self.clients)
-        spent = max(0.0, self._run(each) - self.connect_s)
-        return spent / (self.clients * (each - 1)) * number
+        spent, rate = self._run(each)
+        self.rates.append(rate)
+        return max(0.0, spent - connecting) / (self.clients * (each - 1)) * number
 
-    def _run(self, each: int) -> float:
+    def _run(self, each: int) -> tuple[float, float]:
+        """The proxy's CPU seconds, and transactions per second."""
         pids = self.endpoint.pids()
         before = processes.cpu_s(pids)
-        self.rates.append(
-            transactions(
-                self.endpoint.port,
-                self.kind,
-                clients=self.clients,
-                each=each,
-                database=self.database,
-                script=self.script,
-            )
+        rate = transactions(
+            self.endpoint.port,
+            self.kind,
+            clients=self.clients,
+            each=each,
+            database=self.database,
+            script=self.script,
         )
-        return processes.cpu_s(pids) - before
+        return processes.cpu_s(pids) - before, rate
 
 
 def transactions(port: int, kind: Kind, *, clients: int, each: int, database: str, script: Path) -> float:

@@ -7,7 +7,16 @@ import struct
 import pytest
 
 from seawall.embedded import Cluster
-from seawall.proxy.replay.pinning import as_seen, lookup_sql, named_sql, pin_sql, pins, seen, states
+from seawall.proxy.replay.pinning import (
+    as_seen,
+    fencing_sql,
+    lookup_sql,
+    named_sql,
+    pin_sql,
+    pins,
+    seen,
+    states,
+)
 from seawall.wire.pgwire import messages
 from tests.proxy.raw import RawClient, letters
 
@@ -262,4 +271,51 @@ def test_who_may_not_set_a_sequence_is_told_of_none(server, others, table):
         others.query(f"GRANT UPDATE ON {table}_id_seq TO {role}")
         (state,) = states(asked(limited, observed.lookup_sql()))
         assert asked(limited, pin_sql(state.oid, 9)) == [[b"9"]]
+    others.query(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_what_is_ahead_already_is_not_moved(client, others, table):
+    """Nothing is set while others draw: between a look and a setval they may have drawn more."""
+    others.query(f"CREATE TABLE {table} (id serial, note text)")
+    sql = f"INSERT INTO {table} (note) VALUES ('mine') RETURNING id"
+    client.query("BEGIN")
+    observed = seen(say(client, sql), sql.encode())
+    client.query("ROLLBACK")
+    others.query(f"INSERT INTO {table} (note) SELECT 'other' FROM generate_series(1, 5)")
+    assert observed is not None
+    (pin,) = pins(observed, states(asked(client, observed.lookup_sql())))
+    calls = pin.restoring_sql().replace(b"pg_catalog.setval", b"pg_temp.watched")
+    others.query(
+        "CREATE FUNCTION pg_temp.watched(regclass, bigint, boolean) RETURNS bigint LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'moved'; END $$"
+    )
+    assert asked(others, calls) == [[b"6", b"6"]]
+    asked(others, pin.sql())
+    others.send(messages.query(calls.decode()))
+    assert b"moved" in dict(others.until("Z"))["E"]
+    assert asked(others, pin.restoring_sql()) == [[None, b"6"]]
+
+
+def test_an_order_that_is_on_its_way_is_never_carried_out_once_its_connection_is_ended(client, others, table):
+    others.query(f"CREATE SEQUENCE {table}_s; SELECT nextval('{table}_s') FROM generate_series(1, 9)")
+    oid = int(others.query(f"SELECT '{table}_s'::regclass::oid")[0][0])
+    pid = int(client.query("SELECT pg_backend_pid()")[0][0])
+    client.query("BEGIN")
+    # It sleeps, and behind that waits an order to set the sequence back.
+    client.send(messages.query("SELECT pg_sleep(1)"), messages.query(pin_sql(oid, 2).decode()))
+    answer = asked(others, fencing_sql(pid) + f"SELECT last_value FROM {table}_s".encode())
+    assert answer == [[b"9"]]
+    assert others.query(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}") == [("0",)]
+    others.query("SELECT pg_sleep(1.2)")
+    assert others.query(f"SELECT last_value FROM {table}_s") == [("9",)]
+
+
+def test_a_connection_that_stays_keeps_what_follows_from_being_run(server, others, table):
+    role = f"{table}_r"
+    others.query(f"CREATE SEQUENCE {table}_s; CREATE ROLE {role} LOGIN; GRANT ALL ON {table}_s TO {role}")
+    pid = int(others.query("SELECT pg_backend_pid()")[0][0])
+    with RawClient(server.nodes[0].port, user=role) as limited:
+        limited.send(messages.query((fencing_sql(pid) + f"SELECT nextval('{table}_s')".encode()).decode()))
+        assert "C42501" in dict(limited.until("Z"))["E"].decode()
+    assert others.query(f"SELECT is_called FROM {table}_s") == [("f",)]
     others.query(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -295,6 +295,29 @@ def test_what_a_server_has_kept_back_until_it_ended_is_heard_again(field):
     assert field.show("replays")[-1]["outcome"] == "done"
 
 
+INSERTERS = 12
+MORE = 20
+
+
+def test_nobody_draws_while_the_id_of_another_is_set_back(field):
+    """All go on at once with more inserts, which are said as soon as what they had is there again."""
+
+    def insert(conn):
+        return [conn.execute(INSERT, ("many",)).fetchone()[0] for _ in range(MORE)]
+
+    field.settle()
+    with contextlib.ExitStack() as stack:
+        stack.push(lambda kind, *_: field.stop(now=True) if kind else None)  # or inserts would wait for ever
+        conns = [stack.enter_context(field.connect()) for _ in range(INSERTERS)]
+        ids = [one.execute(INSERT, ("many",)).fetchone()[0] for one in conns]
+        field.primary.kill()
+        answers = [later(insert, one) for one in conns]
+        seen = [one for answer in answers for one in answer.result(WAIT_S)]
+        for one in conns:
+            one.commit()
+    assert rows_of(field, "many") == sorted(ids + seen)
+
+
 IN_FLIGHT = 3
 
 

@@ -85,7 +85,7 @@ def test_connections_to_a_server_are_cut_and_their_clients_rescued(world):
     cut = following.cut("model")
     assert cut >= 1
     assert following.busy() == 0
-    assert list(world.worker.rescue.waiting) == [world.clients[0]]
+    assert list(world.worker.rescue.turns.waiting) == [world.clients[0]]
 
 
 def test_cases_have_their_turns_before_anybody_else(world):
@@ -93,7 +93,7 @@ def test_cases_have_their_turns_before_anybody_else(world):
     world.worker.following.follow(told(Phase.PAUSED))
     world.lose(0)
     world.say(1, Q("rows 1"))
-    assert list(world.worker.rescue.waiting) == [world.clients[0]]
+    assert list(world.worker.rescue.turns.waiting) == [world.clients[0]]
 
     async def replayed():
         world.worker.following.follow(told(Phase.REPLAYING))
@@ -102,7 +102,7 @@ def test_cases_have_their_turns_before_anybody_else(world):
         world.pump()
         return await asyncio.wait_for(replaying, 5)
 
-    assert asyncio.run(replayed()) == {"done": True, "replayed": 1, "refused": 0}
+    assert asyncio.run(replayed()) == {"done": True, "replayed": 1, "refused": 0, "pin": True}
     assert not world.heard(1)
     world.say(0, Q("commit"))
     world.worker.following.follow(told(Phase.SERVING))

@@ -172,7 +172,7 @@ def test_whoever_goes_while_its_case_waits_is_forgotten():
     world.lose(0)
     world.clients[0].connection_lost(None)
     assert world.clients[0].rescue is None
-    assert not world.worker.rescue.waiting
+    assert not world.worker.rescue.turns.waiting
 
 
 def test_a_case_that_finds_no_server_in_time_is_told():

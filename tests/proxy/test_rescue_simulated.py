@@ -10,6 +10,7 @@ from seawall.proxy.replay import ladder
 from seawall.proxy.replay.ladder import Decision, Way
 from seawall.proxy.replaying import Replaying
 from seawall.proxy.resolving import Resolving
+from seawall.proxy.turns import Turns
 
 SEEDS = range(1, 9)
 
@@ -77,7 +78,7 @@ BROKEN = {
     "a COMMIT that is taken for done": (Resolving, "_look", affirmed),
     "errors that nobody is owed": (rescue, "errors_owed", lambda case, error, openings: error * 2),
     "answers that are kept back": (cases.Case, "turns_owed", ()),
-    "cases that are forgotten": (rescue.Rescuing, "_acquire", lambda *_: None),
+    "cases that are forgotten": (Turns, "acquire", lambda *_: None),
 }
 
 

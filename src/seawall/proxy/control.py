@@ -111,7 +111,7 @@ class ControlServer:
             line = await reader.readline()
             order = json.loads(line)
             if isinstance(order, dict) and order.get("do") == "replay":
-                answer = await self._worker.following.replay()
+                answer = await self._worker.following.replay(pin=order.get("pin") is not False)
             else:
                 answer = self.obey(order)
             writer.write(json.dumps(answer).encode() + b"\n")

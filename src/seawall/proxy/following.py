@@ -73,16 +73,18 @@ class Following:
 
     def _apply(self) -> None:
         held = self.held
+        if self._worker.topology.phase is not Phase.REPLAYING:
+            self._worker.rescue.turns.release()
         for pool in list(self._worker.pools.values()):
             pool.paused = held
             for server in [one for one in pool.idle if not self._worker.backends.serves(one.backend)]:
                 pool.discard(server)
             if held:
-                self._worker.rescue.take_from(pool)
+                self._worker.rescue.turns.take_from(pool)
             else:
                 pool.release()
         if not held:
-            self._worker.rescue.serve()
+            self._worker.rescue.turns.serve()
             for pool in list(self._worker.pools.values()):
                 self._worker.want(pool)
 
@@ -111,11 +113,18 @@ class Following:
                     count += 1
         return count
 
-    async def replay(self) -> dict[str, Any]:
-        """Have all cases that wait take their turns on the new primary; what came of them."""
-        before = self._worker.rescue.book.tally()
+    async def replay(self, *, pin: bool = True) -> dict[str, Any]:
+        """Have all cases that wait take their turns on the new primary; what came of them.
+
+        Args:
+            pin: sequences may be set back meanwhile; the answer says whether they may go on being.
+        """
+        rescue = self._worker.rescue
+        before = rescue.book.tally()
         ended = asyncio.Event()
-        self._worker.rescue.take_turns(ended.set)
+        rescue.pinner.disturbed |= not pin
+        rescue.turns.take(ended.set)
         await ended.wait()
-        after = self._worker.rescue.book.tally()
-        return {"done": True, "replayed": after[0] - before[0], "refused": after[1] - before[1]}
+        after = rescue.book.tally()
+        pin = not rescue.pinner.disturbed
+        return {"done": True, "replayed": after[0] - before[0], "refused": after[1] - before[1], "pin": pin}

@@ -3,13 +3,15 @@
 Only while a new primary is there for replays alone, and only where nobody else can write to it: between the
 pin and its restoring the sequence stands where it stood before, and whoever draws from it then would get
 what others have. ``replay.pinning`` says what is pinned and what isn't. What could not be restored because
-the connection ended is restored over another one, before anybody else is served.
+the connection ended is restored over another one, before anybody else has a turn, and by the supervisor at
+the latest, before anybody is served.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Any, Final
 
 from seawall.proxy.connect import LoginFailed, run_sql
@@ -24,6 +26,22 @@ from seawall.wire.pgwire import framing, messages
 
 OPEN_LIMIT: Final = 1_000
 """Sequences that may be out of place at once."""
+MEND_AGAIN_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A sequence that is set back.
+
+    Attributes:
+        restore: a statement that sets it forward.
+        backend: the server.
+        pid: the process there that has set it back.
+    """
+
+    restore: bytes
+    backend: str
+    pid: int
 
 
 class Pinner:
@@ -38,8 +56,10 @@ class Pinner:
         self.pinned = 0
         self.missed = 0
         """Statements whose sequence moved further than the client saw."""
-        self.open: dict[tuple[Any, int], bytes] = {}
-        """By pool and sequence, what puts it right again."""
+        self.disturbed = False
+        """Somebody else may draw from a sequence until the primary serves."""
+        self.open: dict[tuple[Pool, int], Open] = {}
+        """By pool and sequence, what was set back."""
 
     @property
     def allowed(self) -> bool:
@@ -48,6 +68,7 @@ class Pinner:
         return bool(
             failover.sole_proxy
             and self._worker.topology.phase is Phase.REPLAYING
+            and not self.disturbed
             and len(self.open) < OPEN_LIMIT
         )
 
@@ -117,11 +138,19 @@ class Pinner:
 
     async def _announce(self, playing: Replaying, number: int, pins: list[pinning.Pin]) -> None:
         """Tell the supervisor, who sees to it that nobody is served while a sequence is out of place."""
-        pool, siblings = playing.server.pool, self._worker.siblings
+        server, siblings = playing.server, self._worker.siblings
+        pool: Pool = server.pool
         agreed = True
         for pin in pins if siblings is not None else ():
-            order = {"do": "pinned", "database": pool.database, "sequence": pin.state.oid}
-            answer = await siblings.ask_supervisor({**order, "restore": pin.restoring_sql().decode()})
+            order = {
+                "do": "pinned",
+                "database": pool.database,
+                "sequence": pin.state.oid,
+                "restore": pin.restoring_sql().decode(),
+                "backend": server.backend.name,
+                "pid": server.pid,
+            }
+            answer = await siblings.ask_supervisor(order)
             agreed = agreed and answer is not None and bool(answer.get("done"))
         if playing.over:
             return
@@ -129,15 +158,9 @@ class Pinner:
             playing.say(number)
             return
         for pin in pins:
-            self.open[pool, pin.state.oid] = pin.restoring_sql()
+            self.open[pool, pin.state.oid] = Open(pin.restoring_sql(), server.backend.name, server.pid)
         data = b"".join(messages.query(pin.sql().decode()) for pin in pins)
         Batch(playing.server, data, len(pins), lambda batch: self._pinned(playing, number, pins, batch))
-
-    async def _withdraw(self, pool: Pool, pins: list[pinning.Pin]) -> None:
-        """The sequences are where they belong."""
-        for pin in pins if self._worker.siblings is not None else ():
-            order = {"do": "unpinned", "database": pool.database, "sequence": pin.state.oid}
-            await self._worker.siblings.ask_supervisor(order)
 
     def _pinned(self, playing: Replaying, number: int, pins: list[pinning.Pin], batch: Batch) -> None:
         if self._failed(playing, batch):
@@ -156,15 +179,26 @@ class Pinner:
         pool = playing.server.pool
         for pin in pins:
             self.open.pop((pool, pin.state.oid), None)
-        self._worker.start(self._withdraw(pool, pins))
         drawn = [row[0] for row in batch.rows]
-        if len(drawn) != len(pins) or not all(
+        right = len(drawn) == len(pins) and all(
             pinning.as_seen(pin, last) for pin, last in zip(pins, drawn, strict=True)
-        ):
+        )
+        self._worker.start(self._withdraw(playing, pins, right=right))
+
+    async def _withdraw(self, playing: Replaying, pins: list[pinning.Pin], *, right: bool) -> None:
+        """Tell the supervisor that the sequences are where they belong, then go on.
+
+        Unless it knows, it ends the connection before it serves.
+        """
+        for pin in pins:
+            await self._tell_unpinned(playing.server.pool, pin.state.oid)
+        if playing.over:
+            return
+        if right:
+            playing.go_on()
+        else:
             self.missed += 1
             playing.differs()
-            return
-        playing.go_on()
 
     def _failed(self, playing: Replaying, batch: Batch) -> bool:
         """Whether an errand came to nothing; then the attempt has."""
@@ -173,24 +207,40 @@ class Pinner:
             return True
         return False
 
-    def mend(self) -> None:
-        """Restore what is out of place, over other connections."""
-        for (pool, _), sql in list(self.open.items()):
-            self._worker.start(self._mend(pool, sql))
+    async def mend(self) -> None:
+        """Restore what is still set back, over other connections, while nobody is served."""
+        while self.open and self._worker.topology.phase is Phase.REPLAYING:
+            for key, left in list(self.open.items()):
+                await self._mend(key, left)
+            if self.open:
+                await asyncio.sleep(MEND_AGAIN_S)
 
-    async def _mend(self, pool: Pool, sql: bytes) -> None:
-        """Restore one sequence; one that can't be restored now stays open, and is tried again."""
-        worker = self._worker
+    async def _mend(self, key: tuple[Pool, int], left: Open) -> None:
+        """Restore one sequence; one that can't be restored now stays open."""
+        worker, (pool, sequence) = self._worker, key
         backend = worker.backends.candidates[0] if worker.backends.candidates else None
         if backend is None:
             return
+        sql = left.restore
+        if backend.name == left.backend:
+            sql = pinning.fencing_sql(left.pid) + sql
         timeouts = worker.settings.timeouts
         with contextlib.suppress(OSError, LoginFailed, TimeoutError, messages.ProtocolViolation):
             async with asyncio.timeout(timeouts.connect_s or None):
                 login = (pool.user, pool.database, pool.secret)
                 await run_sql(worker.addresses, backend, login, timeouts.user_timeout_s, sql)
-            for key in [one for one, text in self.open.items() if one[0] is pool and text == sql]:
-                del self.open[key]
+            if self.open.pop(key, None) is not None:
+                await self._tell_unpinned(pool, sequence)
+
+    async def _tell_unpinned(self, pool: Pool, sequence: int) -> None:
+        if self._worker.siblings is not None:
+            order = {"do": "unpinned", "database": pool.database, "sequence": sequence}
+            await self._worker.siblings.ask_supervisor(order)
+
+    def forget(self) -> None:
+        """The supervisor has seen to it that no sequence is set back any more."""
+        self.open.clear()
+        self.disturbed = False
 
 
 def _completed(answer: bytes, sql: bytes) -> bytes:

@@ -8,7 +8,6 @@ found out (``resolving``). How a case ends is counted and kept for ``SHOW REPLAY
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,7 +18,6 @@ from seawall.proxy.client import Client
 from seawall.proxy.errands import Batch
 from seawall.proxy.naming import CLOSED, DETACHED, WAITING
 from seawall.proxy.pinner import Pinner
-from seawall.proxy.pool import Pool
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.doomed import ABORTED, Doomed
 from seawall.proxy.replay.journal import Journal
@@ -30,6 +28,7 @@ from seawall.proxy.resolving import Resolving
 from seawall.proxy.server import BROKEN, Server
 from seawall.proxy.settings import Replay, ReplayMode
 from seawall.proxy.topology import Topology
+from seawall.proxy.turns import Turns
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER
 
@@ -61,11 +60,8 @@ class Rescuing:
         self.book = Casebook(worker.number)
         self.counts = self.book.counts
         self.refusals = self.book.refusals
-        self.waiting: deque[Client] = deque()
-        """Clients whose case waits for a primary; bounded by the server connections there were."""
         self.pinner = Pinner(worker)
-        self._turn: Client | None = None
-        self._turn_done: Any = None
+        self.turns = Turns(worker, self.pinner)
 
     def rules_for(self, client: Client) -> Rules:
         """What is allowed for a client."""
@@ -142,61 +138,16 @@ class Rescuing:
             return
         client.rescue = case
         client.state = WAITING
-        self._acquire(client)
+        self.turns.acquire(client)
 
     def _shadow(self, client: Client) -> bool:
         return self._worker.sampling.mode_for(client.user, client.database) is ReplayMode.SHADOW
 
-    def _acquire(self, client: Client) -> None:
-        """Get a server for a case: at once while the primary serves, else when there is one."""
-        if not self._worker.following.held:
-            client.pool.wait_first(client)
-        elif self._turn is client:
-            client.pool.wait_first(client, alone=True)
-        else:
-            self.waiting.append(client)
-
-    def take_from(self, pool: Pool) -> None:
-        """Clients are held: those with a case wait here, so that they can have their turns alone."""
-        for client in [one for one in pool.waiting if one.rescue is not None and one is not pool.privileged]:
-            pool.waiting.remove(client)
-            self.waiting.append(client)
-
-    def serve(self) -> None:
-        """The primary serves: let all cases go on."""
-        while self.waiting:
-            client = self.waiting.popleft()
-            if client.state != CLOSED and client.rescue is not None:
-                client.pool.wait_first(client)
-
-    def take_turns(self, done: Any) -> None:  # noqa: ANN401 -- called with nothing when all have had theirs
-        """A new primary is there for cases alone: one after another."""
-        self._turn_done = done
-        self._next_turn()
-
-    def _next_turn(self) -> None:
-        self._turn = None
-        while self.waiting:
-            client = self.waiting.popleft()
-            if client.state != CLOSED and client.rescue is not None:
-                self._turn = client
-                client.pool.wait_first(client, alone=True)
-                return
-        done, self._turn_done = self._turn_done, None
-        if done is not None:
-            done()
-
-    def _ended(self, client: Client) -> None:
-        """A case is over, for better or worse."""
-        if self._turn is client:
-            self._next_turn()
-
     def gone(self, client: Client) -> None:
         """A client with a case is closed."""
         client.rescue = None
-        if client in self.waiting:
-            self.waiting.remove(client)
-        self._ended(client)
+        self.turns.leave(client)
+        self.turns.ended(client)
 
     # --- going on -----------------------------------------------------------------------------------------
 
@@ -302,18 +253,18 @@ class Rescuing:
             client.server = client.journal = None
             server.abort()
             server.pool.forget(server)
-            self.pinner.mend()
             turns = case.loss.journal.turns()[case.skipped :]
             texts = ladder.texts_of(turns[result], case.loss.names, case.loss.journal.unnamed)
             shown = ladder.shown(texts[0]) if texts else ""
             why = f"statement {result + 1} gave another result when it was run again: {shown}"
             self._give_up(client, case, Decision(Way.LOST, why))
             return
-        self._close_case(client, "done")
+        self.book.close(client.rescue, "done", "", self._worker.clock())
+        client.rescue = None
         server.sink = client
         held, client._held = client._held, b""  # noqa: SLF001
         client._held = playing.rest() + held  # noqa: SLF001
-        client.proceed()
+        self.turns.go_on(client, server)
 
     def _after_loss(self, client: Client, server: Server) -> None:
         """The server of an attempt is lost too, or the client: try again, or clean up."""
@@ -332,7 +283,7 @@ class Rescuing:
             self._give_up(client, case, Decision(way, f"{case.attempts} servers were lost one after another"))
             return
         client.state = WAITING
-        self._acquire(client)
+        self.turns.acquire(client)
 
     def _resolved(self, client: Client, outcome: Outcome, reason: str) -> None:
         """It is known what became of a COMMIT, or that it never will be."""
@@ -443,21 +394,20 @@ class Rescuing:
         case = case or client.rescue
         self.book.close(case, outcome, reason, self._worker.clock())
         client.rescue = None
-        self._ended(client)
+        self.turns.ended(client)
 
     # --- what passes ----------------------------------------------------------------------------------------
 
     def sweep(self, now: float) -> None:
         """Give up cases that have waited too long for a primary."""
         hold_s = self._worker.settings.timeouts.unavailable_s
-        for client in [one for one in self.waiting if hold_s and now - one.rescue.lost_at > hold_s]:
+        for client in [one for one in self.turns.waiting if hold_s and now - one.rescue.lost_at > hold_s]:
             self.expire(client)
 
     def expire(self, client: Client, why: str = "no primary was found in time") -> None:
         """A case waits for a server no longer."""
         case: Case = client.rescue
-        if client in self.waiting:
-            self.waiting.remove(client)
+        self.turns.leave(client)
         way = Way.UNKNOWN if case.decision.way is Way.RESOLVE else Way.LOST
         self._give_up(client, case, Decision(way, why))
 

@@ -200,6 +200,7 @@ class Worker:
         """A client's connection is closed: free what it had."""
         if client.rescue is not None:
             self.rescue.gone(client)
+        self.rescue.turns.unpark(client)
         if self.clients.pop(client.pid, None) is not None:
             left = self.by_user.pop(client.user) - 1
             if left:

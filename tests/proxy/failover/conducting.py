@@ -8,7 +8,7 @@ from seawall.proxy.failover import conductor as module
 from seawall.proxy.failover.conductor import Conductor
 from seawall.proxy.failover.desk import Desk
 from seawall.proxy.failover.hooks import HookFailed
-from seawall.proxy.settings import Authority, Backend, Failover, ProxySettings
+from seawall.proxy.settings import Authority, Backend, Failover, ProxySettings, Replay
 from seawall.proxy.shared import Block
 from seawall.proxy.topology import Observation, Phase, Topology
 from seawall.testing import VirtualClock, run
@@ -149,6 +149,7 @@ class PlayedCrew:
         self.busy = 0
         self.replays = {}
         self.silent = set()
+        self.disturbed = set()
 
     async def tell(self, number, order, timeout_s=1.0):
         self.told.append((number, order))
@@ -159,7 +160,7 @@ class PlayedCrew:
             return {"busy": self.busy}
         if order["do"] == "replay":
             await asyncio.sleep(self.replays.get(number, 0.0))
-            return {"done": True, "replayed": 2, "refused": 1}
+            return {"done": True, "replayed": 2, "refused": 1, "pin": number not in self.disturbed}
         return {"done": True}
 
     async def tell_all(self, order, timeout_s=1.0):
@@ -202,10 +203,12 @@ class Conducting:
         return self.read[1]
 
 
-def settings(*names, authority=Authority.SELF, sole_proxy=True, **changes):
+def settings(*names, authority=Authority.SELF, sole_proxy=True, pin_sequences=False, **changes):
     backends = tuple(Backend(name=name, host=f"10.0.0.{index}") for index, name in enumerate(names, 1))
     return ProxySettings(
-        backends=backends, failover=Failover(authority=authority, sole_proxy=sole_proxy, **changes)
+        backends=backends,
+        failover=Failover(authority=authority, sole_proxy=sole_proxy, **changes),
+        replay=Replay(pin_sequences=pin_sequences),
     )
 
 

@@ -9,6 +9,7 @@ from seawall.kernel.errors import DatabaseUnavailable, ServiceUnavailable
 from seawall.proxy.failover import conductor as module
 from seawall.proxy.failover.conductor import fitting, lasting
 from seawall.proxy.failover.patroni import parse
+from seawall.proxy.replay.pinning import fencing_sql
 from seawall.proxy.settings import Authority
 from seawall.proxy.topology import NodeRole, NodeView, Phase, Topology, untracked
 from tests.proxy.failover.conducting import PROMOTION_S, conducted, now, settings
@@ -210,20 +211,19 @@ def test_nobody_is_served_while_a_sequence_is_set_back(monkeypatch):
         it.servers.kill("one")
         await it.until(lambda one: one.phase is Phase.REPLAYING)
         told = {"database": "shop", "sequence": 7}
-        assert await it.desk.obey({"do": "pinned", **told, "restore": "SELECT 7"}) == {"done": True}
-        assert await it.desk.obey({"do": "pinned", **told, "sequence": 8, "restore": "SELECT 8"}) == {
-            "done": True
-        }
+        pin = {"do": "pinned", **told, "restore": "SELECT 7", "backend": "two", "pid": 70}
+        assert await it.desk.obey(pin) == {"done": True}
+        assert await it.desk.obey({**pin, "sequence": 8, "restore": "SELECT 8"}) == {"done": True}
         assert await it.desk.obey({"do": "unpinned", **told}) == {"done": True}
         it.servers.refuses_statements = DatabaseUnavailable("two", "not now")
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)  # longer than replays have
         assert it.topology.phase is Phase.REPLAYING
         assert it.conductor.plan.step.value == "watching"
         it.servers.refuses_statements = None
         await it.serving("two", limit_s=0.5)
-        assert ("two", "shop", "SELECT 8") in it.servers.statements
+        assert ("two", "shop", fencing_sql(70).decode() + "SELECT 8") in it.servers.statements
         assert not any("SELECT 7" in sql for _, _, sql in it.servers.statements)
-        refused = await it.desk.obey({"do": "pinned", **told, "restore": "SELECT 7"})
+        refused = await it.desk.obey(pin)
         assert "clients are served" in refused["error"]
 
     conducted(monkeypatch, scenario)
@@ -235,7 +235,14 @@ def test_a_sequence_is_set_forward_on_whoever_is_primary_by_then(monkeypatch):
         it.hooks.fails.add("rejoin")
         it.servers.kill("one")
         await it.until(lambda one: one.phase is Phase.REPLAYING)
-        pin = {"do": "pinned", "database": "shop", "sequence": 7, "restore": "SELECT 7"}
+        pin = {
+            "do": "pinned",
+            "database": "shop",
+            "sequence": 7,
+            "restore": "SELECT 7",
+            "backend": "two",
+            "pid": 70,
+        }
         assert (await it.desk.obey(pin))["done"]
         it.servers.refuses_statements = DatabaseUnavailable("two", "not now")
         await asyncio.sleep(0.7)
@@ -254,12 +261,19 @@ def test_a_sequence_that_cannot_be_set_forward_holds_nobody_up_for_ever(monkeypa
         it.crew.replays = {0: 0.5}
         it.servers.kill("one")
         await it.until(lambda one: one.phase is Phase.REPLAYING)
-        pin = {"do": "pinned", "database": "shop", "sequence": 7, "restore": "SELECT 7"}
+        pin = {
+            "do": "pinned",
+            "database": "shop",
+            "sequence": 7,
+            "restore": "SELECT 7",
+            "backend": "two",
+            "pid": 70,
+        }
         assert (await it.desk.obey(pin))["done"]
         it.servers.refuses_statements = DatabaseUnavailable("two", "permission denied")
         began = now()
         await it.serving("two")
-        assert 10.0 < now() - began < 12.0
+        assert 10.0 < now() - began < 13.0
         assert any("sequence 7 of shop could not be set forward" in line for line in it.lines)
 
     conducted(monkeypatch, scenario)

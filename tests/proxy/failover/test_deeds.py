@@ -8,6 +8,7 @@ from seawall.kernel.errors import DatabaseUnavailable
 from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover import orders
 from seawall.proxy.failover.deeds import Deeds
+from seawall.proxy.failover.pins import Pin, Pins
 from seawall.testing import VirtualClock, run
 from tests.proxy.failover.conducting import PlayedCrew, PlayedHooks, PlayedServers, now, settings
 
@@ -18,7 +19,8 @@ class Doing:
         self.servers = PlayedServers(given, lambda: None)
         self.hooks, self.crew = PlayedHooks(), PlayedCrew()
         self.hooks.servers = self.servers
-        self.deeds = Deeds(given, self.servers, self.hooks, self.crew)
+        self.pins = Pins(self.servers.run, lambda line: None)
+        self.deeds = Deeds(given, self.servers, self.hooks, self.crew, self.pins)
 
 
 def doing(scenario, **changes):
@@ -109,6 +111,19 @@ def test_replays_are_counted():
         assert it.crew.told[0][1] == {"do": "topology"}
 
     doing(scenario)
+
+
+@pytest.mark.parametrize("pin", [True, False])
+def test_one_worker_after_another_replays_and_sequences_are_set_forward_in_between(pin):
+    async def scenario(it):
+        it.crew.disturbed = set() if pin else {0}
+        assert it.pins.add("shop", 7, Pin("SELECT 7", "one", 70))
+        await it.deeds.carry_out(orders.ReplayTurns(1, "two"))
+        assert it.crew.orders("replay") == [{"do": "replay", "pin": True}, {"do": "replay", "pin": pin}]
+        assert it.servers.statements == [("two", "shop", "SELECT 7")]
+        assert len(it.pins) == 0
+
+    doing(scenario, pin_sequences=True)
 
 
 def test_witnesses_are_asked_and_none_of_them_is_there():

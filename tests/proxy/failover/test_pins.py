@@ -3,7 +3,8 @@
 import asyncio
 
 from seawall.kernel.errors import DatabaseUnavailable
-from seawall.proxy.failover.pins import PINS_MAX, RESTORE_S, Pins
+from seawall.proxy.failover.pins import PINS_MAX, RESTORE_S, UNFENCED_AFTER_S, Pin, Pins
+from seawall.proxy.replay.pinning import fencing_sql
 from seawall.testing import VirtualClock, run
 
 
@@ -11,8 +12,11 @@ class Server:
     def __init__(self):
         self.ran = []
         self.refusals = 0
+        self.never = "-"
 
     async def run(self, name, sql, timeout_s, database):
+        if self.never in sql:
+            raise DatabaseUnavailable(name, "permission denied")
         if self.refusals:
             self.refusals -= 1
             raise DatabaseUnavailable(name, "not now")
@@ -23,7 +27,7 @@ def pinned(*pins):
     server, lines = Server(), []
     made = Pins(server.run, lines.append)
     for database, sequence, restore in pins:
-        assert made.add(database, sequence, restore)
+        assert made.add(database, sequence, Pin(restore, "one", 77))
     return made, server, lines
 
 
@@ -63,6 +67,22 @@ def test_what_cannot_be_set_forward_is_told_and_abandoned():
     assert lines == ["sequence 1 of d could not be set forward: two: not now: SELECT 1"]
 
 
+def test_whoever_set_it_back_is_ended_first_where_that_can_be():
+    pins, server, _ = pinned(("d", 1, "SELECT 1"))
+    asyncio.run(pins.restore("one"))
+    ((name, database, sql),) = server.ran
+    assert (name, database) == ("one", "d")
+    assert sql == fencing_sql(77).decode() + "SELECT 1"
+
+    pins, server, lines = pinned(("d", 1, "SELECT 1"))
+    server.never = "pg_terminate_backend"
+    clock = VirtualClock()
+    run(pins.restore("one"), clock)
+    assert UNFENCED_AFTER_S <= clock.monotonic() < RESTORE_S
+    assert server.ran == [("one", "d", "SELECT 1")]
+    assert (pins.restored, lines) == (1, [])
+
+
 def test_one_that_its_worker_sets_forward_meanwhile_is_not_tried_again():
     pins, server, _ = pinned(("d", 1, "SELECT 1"))
     server.refusals = 10_000
@@ -79,6 +99,6 @@ def test_one_that_its_worker_sets_forward_meanwhile_is_not_tried_again():
 
 def test_there_is_a_limit():
     pins, _, _ = pinned(*(("d", number, "") for number in range(PINS_MAX)))
-    assert not pins.add("d", PINS_MAX, "")
-    assert pins.add("d", 5, "")
+    assert not pins.add("d", PINS_MAX, Pin("", "one", 77))
+    assert pins.add("d", 5, Pin("", "one", 77))
     assert len(pins) == PINS_MAX

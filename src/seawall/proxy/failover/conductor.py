@@ -81,7 +81,7 @@ class Conductor:
         hooks = hooks or CommandHooks(failover, settings.backends, self._run_sql)
         priorities = {one.name: one.priority for one in settings.backends}
         self.plan = promotion.begin(failover, priorities, can_fence=hooks.can_fence)
-        self._deeds = Deeds(settings, self.watch, hooks, crew)
+        self._deeds = Deeds(settings, self.watch, hooks, crew, self.pins)
         self._policy = Policy(multi_primary=TOPOLOGIES.get(failover.topology))
         self._memory = Memory()
         self._patroni = Patroni(failover.patroni) if failover.patroni else None

@@ -16,6 +16,7 @@ from seawall.proxy.failover import orders, witness
 from seawall.proxy.failover.crew import Crew
 from seawall.proxy.failover.hooks import Hooks
 from seawall.proxy.failover.link import Link, open_link
+from seawall.proxy.failover.pins import Pins
 from seawall.proxy.failover.watch import Watch
 from seawall.proxy.settings import Backend, ProxySettings
 
@@ -38,15 +39,17 @@ class Deeds:
         watch: of the servers.
         hooks: do something to the servers.
         crew: the workers.
+        pins: the sequences that they set back.
     """
 
-    def __init__(self, settings: ProxySettings, watch: Watch, hooks: Hooks, crew: Crew) -> None:
+    def __init__(self, settings: ProxySettings, watch: Watch, hooks: Hooks, crew: Crew, pins: Pins) -> None:
         self.replayed = 0
         self._settings = settings
         self._backends = {backend.name: backend for backend in settings.backends}
         self._watch = watch
         self._hooks = hooks
         self._crew = crew
+        self._pins = pins
         self._addresses = Addresses(settings.timeouts.dns_refresh_s)
 
     async def carry_out(self, action: orders.Numbered) -> orders.Done | orders.Witnessed:
@@ -122,17 +125,19 @@ class Deeds:
                 return
             await asyncio.sleep(POLL_S)
 
-    async def replay(self, _: orders.ReplayTurns) -> str:
+    async def replay(self, action: orders.ReplayTurns) -> str:
         """Let one worker after another replay, since they may set sequences back.
 
-        One that is dead has nothing to replay.
+        One that is dead has nothing to replay; what it left set back is set forward before the next one's.
         """
         await self._crew.tell_all({"do": "topology"})
-        order = {"do": "replay", "pin": self._settings.replay.pin_sequences}
+        pin = self._settings.replay.pin_sequences
         timeout_s = self._settings.failover.replay_window_s + REPLAY_MARGIN_S
         replayed = refused = 0
         for number in range(self._crew.count):
-            answer = await self._crew.tell(number, order, timeout_s) or {}
+            answer = await self._crew.tell(number, {"do": "replay", "pin": pin}, timeout_s) or {}
+            await self._pins.restore(action.primary)
+            pin = pin and answer.get("pin") is not False
             replayed += _count(answer.get("replayed"))
             refused += _count(answer.get("refused"))
             self.replayed += _count(answer.get("replayed"))

@@ -15,6 +15,7 @@ from typing import Any, Final
 from seawall.proxy.control import Order
 from seawall.proxy.failover.conductor import Conductor
 from seawall.proxy.failover.orders import PauseAsked, ResumeAsked
+from seawall.proxy.failover.pins import Pin
 from seawall.proxy.failover.promotion import Step
 from seawall.proxy.topology import Observation, Phase
 
@@ -140,11 +141,12 @@ class Desk:
     async def pinned(self, order: Order) -> Order:
         """A worker is about to set a sequence back."""
         database, sequence = _sequence(order)
-        if not isinstance(order["restore"], str):
-            raise TypeError(order["restore"])
+        restore, backend, pid = order["restore"], order["backend"], order["pid"]
+        if not (isinstance(restore, str) and isinstance(backend, str) and isinstance(pid, int)):
+            raise TypeError(order)
         if self._conductor.plan.step is not Step.REPLAYING:
             return {"error": "not while clients are served"}
-        if not self._conductor.pins.add(database, sequence, order["restore"]):
+        if not self._conductor.pins.add(database, sequence, Pin(restore, backend, pid)):
             return {"error": "too many sequences are set back"}
         return {"done": True}
 

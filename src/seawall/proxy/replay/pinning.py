@@ -77,6 +77,16 @@ _LOOKUP: Final = (
     b" WHERE f.adrelid = w.t AND f.adnum = w.a) AS o(id) ON true"
     b" JOIN pg_catalog.pg_sequence AS s ON s.seqrelid = o.id WHERE " + _ALLOWED
 )
+_FENCING: Final = (
+    b"DO $$ BEGIN PERFORM pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a"
+    b" WHERE a.pid = %(pid)d AND a.datname = pg_catalog.current_database();"
+    b" FOR n IN 1 .. 200 LOOP"
+    b" PERFORM pg_catalog.pg_stat_clear_snapshot();"
+    b" IF NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = %(pid)d"
+    b" AND a.datname = pg_catalog.current_database()) THEN RETURN; END IF;"
+    b" PERFORM pg_catalog.pg_sleep(0.005);"
+    b" END LOOP; RAISE EXCEPTION 'process %(pid)d is still there'; END $$;"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,8 +427,20 @@ def restore_sql(seq_oid: int, before: int | None, start: int, drawn: int, increm
     return (
         b"WITH n(last) AS MATERIALIZED (SELECT pg_catalog.pg_sequence_last_value(%b))"
         b" SELECT n.last, CASE WHEN n.last IS NULL THEN %b"
-        b" ELSE pg_catalog.setval(%b, %b(n.last, '%d'::pg_catalog.int8, %b), true) END FROM n"
-    ) % (sequence, back, sequence, furthest, drawn, was)
+        b" WHEN %b(n.last, '%d'::pg_catalog.int8, %b) = n.last THEN n.last"
+        b" ELSE pg_catalog.setval(%b, %b('%d'::pg_catalog.int8, %b), true) END FROM n"
+    ) % (sequence, back, furthest, drawn, was, sequence, furthest, drawn, was)
+
+
+def fencing_sql(pid: int) -> bytes:
+    """Ends a connection and waits until it is gone: what it was told may be on its way still.
+
+    Goes ahead of another statement in one Query, which does not run if the connection is still there.
+
+    Args:
+        pid: its process, on the server and in the database where this is said.
+    """
+    return _FENCING % {b"pid": pid}
 
 
 def _sequence(oid: int) -> bytes:

@@ -248,7 +248,9 @@ def suspicion(sql: bytes) -> int:
 
 def _looks_ordinary(lower: bytes) -> bool:
     text = lower.decode("latin-1")
-    return text[:4] in _ORDINARY and not _rare(text) and (";" not in text or text.find(";") == len(text) - 1)
+    if text[:4] in _ORDINARY:
+        return not _rare(text) and (";" not in text or text.find(";") == len(text) - 1)
+    return lower.strip().decode("latin-1") in _WHOLE
 
 
 # Texts come again and again with other numbers in them; none of what is looked for has a digit.
