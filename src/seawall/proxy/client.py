@@ -174,9 +174,8 @@ class Client(Speech):
         journal = self.journal
         if journal is not None:
             if journal.replays:
-                journal.hear(data)
+                journal.keep(data)
             else:
-                journal.told = True
                 journal.last = data
         if self.buffered and self._holds_back():
             if not self.transport.is_closing():
@@ -308,7 +307,7 @@ class Client(Speech):
 
     def _asked(self, server: Server, journal: Journal, data: bytes) -> bytes:
         """Put our question ahead of a Query: of a COMMIT, or what else follows the first change."""
-        ahead = b"" if journal.numbered else self._ahead(server, data[5:-1])
+        ahead = b"" if journal.sampled_early and journal.numbered else self._ahead(server, data[5:-1])
         if not journal.changed:
             return ahead + data
         journal.changed = False

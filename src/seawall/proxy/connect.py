@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections import deque
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from seawall.kernel.errors import DatabaseUnavailable
 from seawall.proxy.settings import Backend
@@ -72,11 +72,27 @@ ANSWER_S: Final = 0.02
 """What was sent less long ago may yet be acknowledged."""
 
 
+class Listener(Protocol):
+    """Whoever hears a conversation before it is cut into messages."""
+
+    def heard(self, data: bytes) -> bool:
+        """Something came; true if nobody else needs to know."""
+
+    def stop(self) -> None:
+        """The connection has ended."""
+
+
 class Dialogue(asyncio.Protocol):
-    """A conversation in whole messages, for logins."""
+    """A conversation in whole messages, for logins.
+
+    Attributes:
+        transport: the connection.
+        listener: hears first what comes, if there is one.
+    """
 
     def __init__(self) -> None:
         self.transport: Any = None
+        self.listener: Listener | None = None
         self._reader = MessageReader(LOGIN_MESSAGE_LIMIT)
         self._messages: deque[tuple[int, bytes]] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -88,6 +104,8 @@ class Dialogue(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut into messages."""
+        if self.listener is not None and self.listener.heard(data):
+            return
         try:
             self._messages.extend(self._reader.feed(data))
         except messages.ProtocolViolation as error:
@@ -99,6 +117,8 @@ class Dialogue(asyncio.Protocol):
         self._ended = self._ended or LoginFailed(
             f"the server closed the connection{f': {exc}' if exc else ''}"
         )
+        if self.listener is not None:
+            self.listener.stop()
         self._wake()
 
     async def next(self) -> tuple[int, bytes]:
@@ -113,6 +133,11 @@ class Dialogue(asyncio.Protocol):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return self._messages.popleft()
+
+    @property
+    def silent(self) -> bool:
+        """Whether everything that came was taken, and more may come."""
+        return not self._messages and not self._reader.rest and self._ended is None
 
     @property
     def rest(self) -> bytes:

@@ -32,6 +32,8 @@ from seawall.proxy.worker import Worker
 BACKLOG: Final = 4096
 LENGTH_BYTES: Final = 8
 READY_LINE: Final = b"ready\n"
+USERS_FEW: Final = 100
+"""With no more, their secrets are derived before anything else is done: a few milliseconds for each."""
 DRAIN_STEP_S: Final = 0.05
 
 
@@ -84,7 +86,10 @@ class WorkerProcess:
             )
             for number in given.listening
         ]
-        await loop.run_in_executor(None, self.worker.derive_secrets)
+        if len(given.settings.auth.users) > USERS_FEW:
+            await loop.run_in_executor(None, self.worker.derive_secrets)
+        else:  # without a second thread the system's calls are cheaper, ever after
+            self.worker.derive_secrets()
         busy = BusyPolling(given.settings.busy_poll_s, self._queries, loop)
         sweeper = loop.create_task(Sweeper(self.worker, busy).run())
         watcher = loop.create_task(self._watch_parent())

@@ -64,15 +64,13 @@ class Sampling:
 
     def samples(self, client: Client, server: Server, sql: bytes) -> bool:
         """Whether to ask a question ahead of what may be a COMMIT."""
-        journal = client.journal
-        if journal is None:
+        journal, status = client.journal, server.status
+        if journal is None or status == framing.IN_FAILED_TRANSACTION:
             return False
-        if server.status == framing.IN_FAILED_TRANSACTION or (
-            server.status == framing.IDLE and not server.pending
-        ):
+        if status == framing.IDLE and not server.pending:
             return False
         topology: Topology = self._worker.topology
-        if journal.numbered or topology.multi_primary or not topology.tracked:
+        if not topology.tracked or topology.multi_primary or journal.numbered:
             return False
         if not ladder.ends_with_commit(sql):
             return False

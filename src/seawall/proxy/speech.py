@@ -18,6 +18,7 @@ from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
 from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, deallocated, effect, parse_suspicion
 from seawall.wire.pgwire import framing
+from seawall.wire.pgwire.classify import COMMIT_TEXTS
 from seawall.wire.pgwire.exchange import (
     BATCH,
     DESCRIBED_BATCH,
@@ -314,9 +315,11 @@ class Speech(Naming):
 
     def _ahead(self, server: Server, sql: bytes) -> bytes:
         """If a Query is a COMMIT, what to ask ahead of it so that its outcome can be found out."""
-        if not commits(sql[:COMMIT_BYTES]) or not self.worker.sampling.samples(self, server, sql):
-            return b""
-        return server.ask_simple(CLOCK())
+        if (sql in COMMIT_TEXTS or commits(sql[:COMMIT_BYTES])) and self.worker.sampling.samples(
+            self, server, sql
+        ):
+            return server.ask_simple(CLOCK())
+        return b""
 
     def _sample_change(self, server: Server) -> bytes:
         """What to send behind the first change of a transaction, ahead of its Sync."""

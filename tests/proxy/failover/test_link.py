@@ -6,8 +6,9 @@ import pytest
 
 from seawall.kernel.errors import SeawallError
 from seawall.proxy.connect import Addresses, Dialogue, LoginFailed
-from seawall.proxy.failover.link import APPLICATION, ROWS_MAX, Link, Login, open_link
+from seawall.proxy.failover.link import APPLICATION, EMPTY, PLAIN, ROWS_MAX, Link, Login, open_link
 from seawall.proxy.settings import Auth, Backend, Failover, ProxySettings, User
+from seawall.testing import VirtualClock, run
 from seawall.wire.pgwire import messages
 from seawall.wire.pgwire.passwords import Md5Secret
 
@@ -54,6 +55,137 @@ def talking(scenario):
 
 def row(*values):
     return messages.data_row([None if value is None else value.encode() for value in values])
+
+
+# --- beats ------------------------------------------------------------------------------------------------
+
+
+class Beating(Wire):
+    """A link that asks empty queries every tenth of a second; ``answers`` are what each is told, in turn."""
+
+    def __init__(self, *answers):
+        super().__init__()
+        self.answers = list(answers)
+        self.times = []
+        self.nudge = asyncio.get_running_loop().create_future()
+
+    def write(self, data):
+        super().write(data)
+        if data == EMPTY:
+            self.times.append(round(asyncio.get_running_loop().time(), 3))
+            answer = self.answers.pop(0) if self.answers else PLAIN
+            if callable(answer):
+                answer()
+            elif answer:
+                asyncio.get_running_loop().call_later(0.01, self.says, answer)
+
+    async def beat(self, count=4):
+        beats = await self.link.beat(0.1, 0.15, count, self.nudge)
+        assert self.dialogue.listener is None
+        return beats.asked, beats.answered, beats.asked_at
+
+
+def beating(scenario, *answers):
+    async def main():
+        await scenario(Beating(*answers))
+
+    run(main(), VirtualClock(100.0))
+
+
+def test_plain_answers_are_all_that_is_waited_for():
+    async def scenario(wire):
+        assert await wire.beat() == (4, 4, None)
+        assert wire.times == [100.1, 100.21, 100.32, 100.43]
+        assert wire.dialogue.silent
+        assert await wire.beat(1) == (1, 1, None)
+
+    beating(scenario)
+
+
+def test_an_answer_that_is_late_is_left_for_who_waits_for_it():
+    async def scenario(wire):
+        assert await wire.beat() == (2, 1, pytest.approx(100.21))
+        assert asyncio.get_running_loop().time() == pytest.approx(100.36)
+        wire.says(PLAIN)
+        assert await wire.link.reply() == []
+
+    beating(scenario, PLAIN, b"")
+
+
+@pytest.mark.parametrize("rest", [b"", PLAIN], ids=["at once", "in two chunks"])
+def test_news_in_an_answer_are_left_for_who_reads_them(rest):
+    news = messages.parameter_status("in_hot_standby", "on")
+
+    async def scenario(wire):
+        assert await wire.beat() == (1, 0, pytest.approx(100.1))
+        wire.says(rest)
+        await wire.link.reply()
+        assert wire.link.parameters == {"in_hot_standby": "on"}
+
+    beating(scenario, news if rest else news + PLAIN)
+
+
+@pytest.mark.parametrize("answer", [PLAIN[:3], b"nonsense", messages.notice_response("00000", "hm") + PLAIN])
+def test_anything_but_a_plain_answer_ends_it(answer):
+    async def scenario(wire):
+        asked, answered, asked_at = await wire.beat()
+        assert (asked, answered) == (1, 0)
+        assert asked_at is not None
+
+    beating(scenario, answer)
+
+
+def test_what_comes_unasked_ends_it_and_is_kept():
+    async def scenario(wire):
+        asyncio.get_running_loop().call_later(0.05, wire.says, messages.parameter_status("a", "b"))
+        assert await wire.beat() == (0, 0, None)
+        assert await wire.beat() == (0, 0, None)  # somebody has to hear it first
+        wire.says(PLAIN)
+        await wire.link.reply()
+        assert wire.link.parameters == {"a": "b"}
+
+    beating(scenario)
+
+
+def test_an_end_of_the_connection_ends_it():
+    async def scenario(wire):
+        wire.answers = [PLAIN, lambda: wire.ends(OSError("reset"))]
+        assert await wire.beat() == (2, 1, pytest.approx(100.21))
+        with pytest.raises(LoginFailed, match="reset"):
+            await wire.link.reply()
+        assert await wire.beat() == (0, 0, None)
+
+    beating(scenario)
+
+
+def test_a_nudge_ends_it():
+    async def scenario(wire):
+        asyncio.get_running_loop().call_later(0.05, wire.nudge.set_result, None)
+        assert await wire.beat() == (0, 0, None)
+        assert await wire.beat() == (0, 0, None)
+        assert wire.times == []
+
+    beating(scenario)
+
+
+def test_a_process_that_has_not_run_waits_once_more():
+    async def scenario(wire):
+        def stall():
+            clock.advance(1.0)
+            asyncio.get_running_loop().call_later(0.05, wire.says, PLAIN)
+
+        wire.answers = [stall]
+        assert await wire.beat(1) == (1, 1, None)
+
+    clock = VirtualClock(100.0)
+
+    async def main():
+        await scenario(Beating())
+
+    run(main(), clock)
+
+
+# --- asking -----------------------------------------------------------------------------------------------
 
 
 def test_it_says_who_it_is():

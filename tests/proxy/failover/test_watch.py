@@ -25,11 +25,11 @@ from tests.proxy.failover.test_question import PRIMARY, REPLICA
 from tests.proxy.failover.watched import REFUSED, FakeServer, Watched, now, watching
 
 
-def test_the_full_question_comes_first_and_then_one_in_five():
+def test_the_full_question_comes_first_and_then_one_in_ten():
     async def scenario(watched, server):
         await asyncio.sleep(2.05)
         asked = [sql for _, sql in server.asked]
-        assert asked[: 2 * FULL_EVERY + 1] == [QUESTION, *[""] * 4, QUESTION, *[""] * 4, QUESTION]
+        assert asked[: 2 * FULL_EVERY + 1] == [QUESTION, *[""] * 9, QUESTION, *[""] * 9, QUESTION]
         assert [round(at - 1000, 3) for at, _ in server.asked[:4]] == [0.0, 0.1, 0.2, 0.3]
         assert watched.now.reachable
         assert watched.now.timeline == 2
@@ -67,7 +67,7 @@ def test_the_moment_of_a_promotion_is_not_taken_for_a_timeline_that_is_followed(
         assert watched.now.timeline == 3
         await asyncio.sleep(PROMOTION_S - 0.2)
         assert watched.now.timeline == 3
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
         assert watched.now.timeline == 4, "it is no promotion, but a log from elsewhere"
 
     server = FakeServer()

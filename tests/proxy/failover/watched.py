@@ -1,6 +1,8 @@
 """A server as the watch sees it, and a prober at work on it, on virtual time."""
 
 import asyncio
+import contextlib
+from types import SimpleNamespace
 
 from seawall.proxy.connect import LoginFailed
 from seawall.proxy.failover.link import Login
@@ -85,15 +87,37 @@ class FakeLink:
             return [["7712584816948751715", str(self.server.identity), "0/0", "postgres"]]
         return [[self.server.row[0]]] if self.question == ROLE else []
 
+    async def beat(self, interval_s, timeout_s, count, nudge):
+        """As the link does, but for how it does it."""
+        beats = SimpleNamespace(asked=0, answered=0, asked_at=None)
+        while beats.answered < count:
+            await asyncio.wait({self.ended, nudge}, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
+            if self.ended.done() or nudge.done():
+                break
+            self.send("")
+            beats.asked += 1
+            beats.asked_at = now()
+            if self.parameters.get("in_hot_standby") != self.server.hot_standby:
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self.unless_ended(quietly=True)
+                if not self.ended.done():
+                    beats.asked_at = None
+                    beats.answered += 1
+            if beats.asked_at is not None or nudge.done():
+                break
+        return beats
+
     async def idle(self):
         await asyncio.shield(self.ended)
 
-    async def unless_ended(self):
+    async def unless_ended(self, *, quietly=False):
         while self.server.hangs or (self.question and self.question == self.server.silent_by):
             await asyncio.wait({self.ended}, timeout=0.01)
             if self.ended.done():
                 break
-        if self.ended.done():
+        if self.ended.done() and not quietly:
             self.ended.result()
 
     def close(self):

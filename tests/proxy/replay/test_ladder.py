@@ -59,7 +59,7 @@ def loss(
     journal.replays = kept
     for turn in said:
         journal.say(turn)
-    journal.told = done > 0 if told is None else told
+    journal.last = b"Z" if (done > 0 if told is None else told) else b""
     if spoiled:
         journal._spoil(spoiled)
     turns = [turn for turn in said if turn[0] in b"QF" or turn.endswith(messages.sync())]

@@ -34,7 +34,7 @@ from seawall.proxy.topology import NodeView, Observation, Ordered, Phase, Topolo
 __all__ = ["Conductor"]
 
 TICK_S: Final = 0.05
-IDLE_TICK_S: Final = 0.5
+IDLE_TICK_S: Final = 1.0
 """While nothing is going on; news don't wait for it."""
 REFRESH_S: Final = 1.0
 """Positions in the log are published as often as that; whatever else changes, at once."""

@@ -19,7 +19,7 @@ from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.login import ClientLogin
 from seawall.wire.pgwire.passwords import Md5Secret
 
-__all__ = ["Link", "Login", "open_link"]
+__all__ = ["Beats", "Link", "Login", "open_link"]
 
 USER: Final = "postgres"
 APPLICATION: Final = "seawall watch"
@@ -27,6 +27,9 @@ CONNECT_TIMEOUT_S: Final = 0.8
 """Until the system has connected: with the pause before it, less than any restart takes unseen."""
 ROWS_MAX: Final = 1000
 NONCE_BYTES: Final = 18
+EMPTY: Final = messages.query("")
+PLAIN: Final = messages.empty_query_response() + messages.ready_for_query(b"I")
+"""The answer to it, where there is no news."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +97,31 @@ class Link:
         """
         return await self._until_ready(None)
 
+    async def beat(
+        self, interval_s: float, timeout_s: float, count: int, nudge: asyncio.Future[None]
+    ) -> Beats:
+        """Ask empty queries until one is not answered in time, or with something else than plainly.
+
+        Args:
+            interval_s: before each.
+            timeout_s: for an answer.
+            count: how many at most.
+            nudge: no more are asked when it is done.
+
+        Returns:
+            How many there were. One may be out: its answer is for :meth:`reply`.
+        """
+        beats = Beats(self._dialogue, interval_s, timeout_s, count)
+        if nudge.done() or not self._dialogue.silent:
+            beats.stop()
+        nudge.add_done_callback(beats.stop)
+        try:
+            await beats.over
+        finally:
+            nudge.remove_done_callback(beats.stop)
+            beats.stop()
+        return beats
+
     async def idle(self) -> None:
         """Hear what comes unasked, until the connection ends.
 
@@ -134,6 +162,68 @@ class Link:
     def close(self) -> None:
         """Hang up."""
         self._dialogue.transport.abort()
+
+
+class Beats:
+    """Empty queries that are answered plainly. They cost next to nothing, because no task runs for one.
+
+    Args:
+        dialogue: where, on a connection that is logged in.
+        interval_s: before each.
+        timeout_s: for an answer.
+        count: how many.
+
+    Attributes:
+        asked: so many were.
+        answered: so many of these.
+        asked_at: when the one was that has no answer yet; loop time.
+        over: done when no more are asked.
+    """
+
+    def __init__(self, dialogue: Dialogue, interval_s: float, timeout_s: float, count: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._dialogue = dialogue
+        self._interval_s, self._timeout_s, self._count = interval_s, timeout_s, count
+        self.asked = self.answered = 0
+        self.asked_at: float | None = None
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        self._timer = self._loop.call_later(interval_s, self._ask)
+        dialogue.listener = self
+
+    def _ask(self) -> None:
+        self.asked += 1
+        self.asked_at = self._loop.time()
+        self._dialogue.transport.write(EMPTY)
+        self._timer = self._loop.call_later(self._timeout_s, self._late, self.asked_at + self._timeout_s)
+
+    def _late(self, due: float) -> None:
+        now = self._loop.time()
+        if now < due + self._timeout_s:
+            self.stop()
+        else:  # this process itself has not run for so long: the answer may be there already
+            self._timer = self._loop.call_later(self._timeout_s, self._late, now + self._timeout_s)
+
+    def heard(self, data: bytes) -> bool:
+        """Something came; true if it was a plain answer."""
+        if self.asked_at is None or data != PLAIN:
+            self.stop()
+            return False
+        self._timer.cancel()
+        self.asked_at = None
+        self.answered += 1
+        if self.answered == self._count:
+            self.stop()
+        else:
+            self._timer = self._loop.call_later(self._interval_s, self._ask)
+        return True
+
+    def stop(self, _: object = None) -> None:
+        """Ask no more."""
+        self._timer.cancel()
+        if self._dialogue.listener is self:
+            self._dialogue.listener = None
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 async def open_link(addresses: Addresses, backend: Backend, user_timeout_s: float) -> Link:

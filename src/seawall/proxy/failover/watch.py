@@ -1,7 +1,7 @@
 """The watch: one prober per server, on a connection of its own, that knows within moments what became of it.
 
 A probe is an empty query: it costs a server next to nothing, and since PostgreSQL 14 its answer brings the
-news that the server's role has changed (``in_hot_standby``). Every fifth is the full question; that is also
+news that the server's role has changed (``in_hot_standby``). Every tenth is the full question; that is also
 asked first on every connection, and at once after such news. A connection that ends tells more, and sooner,
 than any probe: it ends with the server's processes.
 
@@ -56,7 +56,7 @@ from seawall.proxy.topology import Observation
 
 __all__ = ["Prober", "Watch", "pace"]
 
-FULL_EVERY: Final = 5
+FULL_EVERY: Final = 10
 """One probe in so many is the full question."""
 PROBES_PER_S_MAX: Final = 500
 """Over all servers; where there are more servers each is asked less often."""
@@ -203,15 +203,23 @@ class Prober:
         """Probe until the connection ends, or is silent for too long."""
         number = 1
         while True:
-            if number:
-                await self._rest(link)
-            self._begin()
-            told = link.parameters.get(HOT_STANDBY)
-            full = number % FULL_EVERY == 0 or bool(self._looking)
-            link.send(QUESTION if full else ROLE if told is None else "")
+            told, full, asked_at = link.parameters.get(HOT_STANDBY), False, None
+            if number % FULL_EVERY and told is not None and self._well:
+                beats = await link.beat(
+                    self._interval_s, self._timeout_s, FULL_EVERY - number % FULL_EVERY, self._nudge
+                )
+                self.probes += beats.asked
+                number, asked_at = number + beats.answered, beats.asked_at
+            if asked_at is None:
+                if number:
+                    await self._rest(link)
+                self._begin()
+                told = link.parameters.get(HOT_STANDBY)
+                full = number % FULL_EVERY == 0 or bool(self._looking)
+                link.send(QUESTION if full else ROLE if told is None else "")
             reply = asyncio.create_task(link.reply())
             try:
-                await self._patiently(reply, ABANDON_S)
+                await self._patiently(reply, ABANDON_S, asked_at)
                 rows = reply.result()
             finally:
                 reply.cancel()
@@ -222,6 +230,12 @@ class Prober:
             role = read_role(rows)
             changed = role is not None and role is not self.observation.in_recovery
             number = 0 if changed or told != link.parameters.get(HOT_STANDBY) else number + 1
+
+    @property
+    def _well(self) -> bool:
+        """Whether a plain answer says nothing that isn't known."""
+        known = self.observation
+        return known.reachable and not known.misses and not known.text and self.trouble_at is None
 
     async def _rest(self, link: Link) -> None:
         """Until the next probe is due; raises if the connection ends meanwhile."""
@@ -234,18 +248,22 @@ class Prober:
         finally:
             idle.cancel()
 
-    async def _patiently(self, answer: asyncio.Task[Any], abandon_s: float = math.inf) -> None:
+    async def _patiently(
+        self, answer: asyncio.Task[Any], abandon_s: float = math.inf, began: float | None = None
+    ) -> None:
         """Wait for an answer, and count a miss for every time in which it should have come."""
-        began = self._clock()
+        if began is None:
+            began = self._clock()
+        due = began + self._timeout_s
         while not answer.done():
-            due = self._clock() + self._timeout_s
-            await asyncio.wait({answer}, timeout=self._timeout_s)
+            await asyncio.wait({answer}, timeout=max(0.0, due - self._clock()))
             # Had this process itself not run for so long, the answer might be there already.
             if not answer.done() and self._clock() < due + self._timeout_s:
                 silent_s = self._clock() - began
                 self._missed(silent_s)
                 if silent_s >= abandon_s:
                     raise DatabaseUnavailable(self.observation.name, self.observation.text)
+            due = self._clock() + self._timeout_s
 
     # --- what is known ------------------------------------------------------------------------------------
 

@@ -46,8 +46,7 @@ class Journal:
 
     Attributes:
         said: chunks, as they came from the client.
-        told: the client has been told something since the transaction began.
-        last: the last that it was told.
+        last: the last that the client was told since the transaction began.
         replays: answers are kept, so that the transaction can be said again.
         resolves: what became of its COMMIT is found out.
         changed: a Query has changed something, and nothing was asked since.
@@ -81,7 +80,6 @@ class Journal:
         "sampled_at",
         "sampled_early",
         "spoiled",
-        "told",
         "topology",
         "unnamed",
     )
@@ -91,7 +89,6 @@ class Journal:
         self.limit_chunks: int = limit_chunks
         self.said: list[bytes] = []
         self.said_bytes: int = 0
-        self.told: bool = False
         self.last: bytes = b""
         self.replays: bool = False
         self.resolves: bool = False
@@ -109,11 +106,17 @@ class Journal:
         self._kept_bytes: int = 0
         self._canon: Canon | None = None
 
+    @property
+    def told(self) -> bool:
+        """Whether the client has been told something since the transaction began."""
+        return self.last != b""
+
     def say(self, data: bytes) -> None:
         """The client said this."""
-        self.said.append(data)
-        self.said_bytes += len(data)
-        if self.said_bytes > self.limit_bytes or len(self.said) > self.limit_chunks:
+        said = self.said
+        said.append(data)
+        size = self.said_bytes = self.said_bytes + len(data)
+        if size > self.limit_bytes or len(said) > self.limit_chunks:
             self._spoil("it is longer than is kept")
 
     def unsay(self, count: int) -> None:
@@ -127,16 +130,20 @@ class Journal:
 
     def hear(self, data: bytes) -> None:
         """The client is told this."""
-        self.told = True
+        if self.replays:
+            self.keep(data)
+        else:
+            self.last = data
+
+    def keep(self, data: bytes) -> None:
+        """The client is told this, and it is one whose transactions are said again."""
         self.last = data
-        if not self.replays:
-            return
         if self._canon is not None:
             self._canon.feed(data)
             return
         self._kept.append(data)
-        self._kept_bytes += len(data)
-        if self._kept_bytes > KEPT_BYTES:
+        size = self._kept_bytes = self._kept_bytes + len(data)
+        if size > KEPT_BYTES:
             self._canon = Canon(hashed=True)
             for chunk in self._kept:
                 self._canon.feed(chunk)
@@ -153,18 +160,18 @@ class Journal:
         """The transaction has ended."""
         self.said.clear()
         self.said_bytes = 0
-        self.told = False
         self.changed = False
         self.last = b""
-        if self.replays or self.spoiled or self.sampled_at:
+        if self._kept_bytes:
+            self._kept.clear()
+            self._kept_bytes = 0
+            self._canon = None
+        if self.topology is not None or self.sampled_at or self.spoiled:
             self.spoiled = ""
             self.sample = b""
             self.sampled_at = 0.0
             self.sampled_early = False
             self.topology = None
-            self._kept.clear()
-            self._kept_bytes = 0
-            self._canon = None
         if self.names_changed:
             self.names_changed = False
             self.names = None

@@ -34,7 +34,6 @@ from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 ALL_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 """Makes texts one that differ in their numbers: no word that means anything has a digit in it but names of
 functions, and of those only fewer are known to be harmless then."""
-COMMIT_TEXTS: Final = frozenset({b"COMMIT", b"COMMIT;", b"commit", b"commit;", b"END", b"END;"})
 PLAIN: Final = frozenset(
     messages.query(text) for text in ("BEGIN", "BEGIN;", "begin", "COMMIT", "COMMIT;", "commit")
 )
@@ -220,7 +219,7 @@ def answered(turns: Sequence[bytes], owed: int) -> int:
 
 def ends_with_commit(sql: bytes) -> bool:
     """Whether a text is a COMMIT and nothing else."""
-    if sql in COMMIT_TEXTS:
+    if sql in classify.COMMIT_TEXTS:
         return True
     flags = classify.classify(sql)
     return bool(flags & classify.COMMITS) and not flags & (
@@ -236,8 +235,7 @@ def changes_nothing(journal: Journal, names: Mapping[bytes, Any]) -> bool:
         text = _only_text(chunk)
         if text is None:
             break
-        flags = classify.classify(text.translate(ALL_DIGITS))
-        if not flags & (HARMLESS | classify.COMMITS):
+        if not classify.classify(text.translate(ALL_DIGITS)) & (HARMLESS | classify.COMMITS):
             return False
     else:
         return True
@@ -247,11 +245,13 @@ def changes_nothing(journal: Journal, names: Mapping[bytes, Any]) -> bool:
 
 def _only_text(chunk: bytes) -> bytes | None:
     """The text of a chunk that is one Query, or one batch of an unnamed statement; of all else nothing."""
-    if len(chunk) <= HEADER_BYTES:
+    size = len(chunk)
+    if size <= HEADER_BYTES:
         return None
-    if chunk[0] == framing.QUERY:
-        return chunk[HEADER_BYTES:-1] if HEADER.unpack_from(chunk)[1] + 1 == len(chunk) else None
-    if chunk[0] == framing.PARSE:
+    kind, length = HEADER.unpack_from(chunk)
+    if kind == framing.QUERY:
+        return chunk[HEADER_BYTES:-1] if length + 1 == size else None
+    if kind == framing.PARSE:
         end = parse_end(chunk)
         stop = chunk.find(b"\0", HEADER_BYTES + 1, end)
         return chunk[HEADER_BYTES + 1 : stop] if stop > 0 else None

@@ -56,6 +56,8 @@ LOOK_BYTES: Final = 65_536
 SEARCH_BYTES: Final = 16_777_216
 """Up to this length a text over :data:`LOOK_BYTES` is at least searched for semicolons, which is quick."""
 
+COMMIT_TEXTS: Final = frozenset({b"COMMIT", b"COMMIT;", b"commit", b"commit;", b"END", b"END;"})
+"""How a COMMIT is spelt most often."""
 CACHED_BYTES: Final = 4096
 CACHED_TEXTS: Final = 1024
 """What is remembered of texts up to :data:`CACHED_BYTES`: 4 MiB at most."""
