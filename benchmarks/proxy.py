@@ -58,8 +58,8 @@ class Sizes:
 
     rounds: int
     rounds_many: int
-    """With ``MANY`` clients, more and longer ones: one round's ratio differs by a fifth from the next one's, and
-    the first half second, in which the servers' caches are cold, costs every proxy more."""
+    """With ``MANY`` clients, more and longer ones: a round differs by a fifth from the next one, and in
+    the first half second, while the servers' caches are cold, every proxy needs more."""
     transactions: int
     transactions_many: int
     waits: int

@@ -1,5 +1,6 @@
 """Sequences are pinned only where nobody else can draw from them, and only one statement at a time."""
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 
 from seawall.proxy.pinner import OPEN_LIMIT, Pinner
 from seawall.proxy.replay.journal import Journal
+from seawall.proxy.replay.pinning import Pin, State
 from seawall.proxy.topology import NodeRole, NodeView, Phase, Topology
 from seawall.wire.pgwire import framing, messages
 
@@ -52,3 +54,24 @@ def test_what_shows_no_sequence_is_said_at_once(said, heard):
     made = pinner()
     made.pin(playing, SimpleNamespace(journal=journal, names={}), 0)
     assert (spoken, made.pinned, made.missed, made.open) == ([0], 0, 0, {})
+
+
+@pytest.mark.parametrize("refused", [None, {"error": "not while clients are served"}])
+def test_what_the_supervisor_does_not_agree_to_is_not_set_back_and_taken_back(refused):
+    orders = []
+
+    async def supervisor(order):
+        orders.append((order["do"], order["sequence"]))
+        return refused if order == {**order, "do": "pinned", "sequence": 8} else {"done": True}
+
+    states = [State(1, at, 7 + at, 40, 1, 1, 1, 1, 1000) for at in range(2)]
+    pins = [Pin(state, 5, 5) for state in states]
+    made, spoken = pinner(), []
+    made._worker.siblings = SimpleNamespace(ask_supervisor=supervisor)
+    server = SimpleNamespace(
+        pool=SimpleNamespace(database="d"), backend=SimpleNamespace(name="a"), pid=70, pending=[]
+    )
+    playing = SimpleNamespace(server=server, over=False, say=spoken.append)
+    asyncio.run(made._announce(playing, 3, pins))
+    assert orders == [("pinned", 7), ("pinned", 8), ("unpinned", 7), ("unpinned", 8)]
+    assert (spoken, made.open) == ([3], {})

@@ -223,6 +223,26 @@ def test_nobody_has_a_turn_before_what_the_last_one_left_set_back_is_set_forward
     assert world.counts == {"replay:done": 1}
 
 
+def test_a_turn_that_lost_its_server_goes_on_only_when_what_it_set_back_is_set_forward():
+    world = TurnsWorld(servers=6)
+    world.in_transactions(0, 1)
+    world.lose_all()
+    world.turns.take(lambda: None)
+    first, second = world.clients
+    pinner = world.worker.rescue.pinner
+    pinner.open[world.pool, 7] = Open(b"SELECT 7", "model", 70)
+    mending = []
+    world.worker.start = mending.append
+    world.lose(0)
+    assert first.server is None
+    assert list(world.turns.waiting) == [first, second]
+    pinner.open.clear()
+    asyncio.run(mending[0])
+    assert first.server is not None, "the turn is still its own"
+    world.pump()
+    assert world.counts == {"replay:done": 2}
+
+
 def test_what_is_left_set_back_is_the_supervisors_business_once_the_primary_serves():
     world = TurnsWorld(servers=4)
     world.in_transactions(0)

@@ -140,8 +140,9 @@ class Pinner:
         """Tell the supervisor, who sees to it that nobody is served while a sequence is out of place."""
         server, siblings = playing.server, self._worker.siblings
         pool: Pool = server.pool
-        agreed = True
+        agreed, announced = True, []
         for pin in pins if siblings is not None else ():
+            announced.append(pin)
             order = {
                 "do": "pinned",
                 "database": pool.database,
@@ -152,9 +153,9 @@ class Pinner:
             }
             answer = await siblings.ask_supervisor(order)
             agreed = agreed and answer is not None and bool(answer.get("done"))
-        if playing.over:
-            return
-        if not agreed or not self.allowed:
+        if playing.over or not agreed or not self.allowed:
+            for pin in announced:
+                await self._tell_unpinned(pool, pin.state.oid)
             playing.say(number)
             return
         for pin in pins:

@@ -48,7 +48,8 @@ class Turns:
         if not self._worker.following.held:
             client.pool.wait_first(client)
         elif self._turn is client:
-            client.pool.wait_first(client, alone=True)
+            self.waiting.appendleft(client)
+            self._next()
         else:
             self.waiting.append(client)
 
