@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, interpreter
 from benchmarks.failing.front import NoFrontError, Options, front
 from benchmarks.guard import newest_wheel
 from benchmarks.harness import Figure, Run, median_interval
@@ -76,7 +76,7 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(21, 6_000, 10)
+FULL = Sizes(15, 6_000, 10)
 """Many short rounds: on a virtual machine one differs by a seventh from the next, whatever it measures."""
 QUICK = Sizes(2, 3_000, 1)
 
@@ -157,6 +157,7 @@ def body(run: Run) -> None:
                 "server": f"PostgreSQL {server.version}",
                 "clients": CLIENTS,
                 "sizes": vars(sizes),
+                "interpreter": interpreter.described(),
                 **harness.versions(["uvloop"]),
             }
             for build in builds(run, Path(folder) / "compiled"):

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, interpreter
 from benchmarks.guard import newest_wheel
 from benchmarks.harness import Figure, Run, median_interval, percentile
 from benchmarks.proxying import bulk, endpoints, idle, latency, load, processes, shares
@@ -72,7 +72,7 @@ class Sizes:
     stall_s: float
 
 
-FULL = Sizes(9, 15, 16_000, 32_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 10**9, 2 * 10**9, 3.0)
+FULL = Sizes(9, 11, 16_000, 24_000, 20_000, 7, 2.0, IDLE_CLIENTS, IDLE_HOLD_S, 10**9, 2 * 10**9, 3.0)
 QUICK = Sizes(2, 2, 3_000, 3_000, 2_000, 2, 0.5, 500, 0.5, 100_000_000, 200_000_000, 0.5)
 
 
@@ -475,9 +475,11 @@ def body(run: Run) -> None:
                 "scale": 1 if run.quick else SCALE,
                 "sizes": vars(sizes),
                 "order_seed": 1,
+                "interpreter": interpreter.described(),
                 **harness.versions(["uvloop"]),
             }
             run.say(f"{run.details['server']}, {run.details['rival']}, {run.details['load']}")
+            run.say(f"Seawall on {run.details['interpreter']}")
             ours = contenders(run, server, Path(folder) / "compiled")
             measure_sections(Stage(run, server, ours, script, sizes))
     except (NoServerError, NoProxyError, load.LoadFailedError, idle.IdleClientsError, RefusedError) as error:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import harness, interpreter
 from benchmarks.proxying import processes
 from seawall.app.embedded_hooks import EmbeddedHooks
 from seawall.embedded import Cluster
@@ -162,7 +162,7 @@ def front(
         cluster: its servers; ``None``: those of ``options.ports``.
         options: what it is told.
         log: takes what it says.
-        build: a folder with another build of it.
+        build: a folder with another build of it, to be measured (``interpreter``).
 
     Raises:
         NoFrontError: It doesn't start, or ends by itself.
@@ -173,7 +173,7 @@ def front(
         with path.open("ab") as output:
             process = subprocess.Popen(
                 [
-                    sys.executable,
+                    interpreter.python() if build else sys.executable,
                     "-m",
                     "benchmarks.failing.front",
                     "" if cluster is None else str(cluster.directory),
@@ -187,7 +187,7 @@ def front(
                 env={
                     **os.environ,
                     "PYTHONDONTWRITEBYTECODE": "1",
-                    **({"PYTHONPATH": str(build)} if build else {}),
+                    **(interpreter.environment(build) if build else {}),
                 },
                 start_new_session=True,
             )

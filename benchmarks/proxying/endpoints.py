@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import interpreter
 from benchmarks.harness import ROOT
 from benchmarks.proxying import processes
 from benchmarks.proxying.client import Client, RefusedError
@@ -166,9 +166,9 @@ def seawall(
             f'[pool]\nmode = "{mode}"\nsize = {size}\nmax_client_connections = {MAX_CLIENTS}\n\n'
             f'[[backends.instances]]\nname = "pg1"\nhost = "127.0.0.1"\nport = {server_port}\n'
         )
-        command = [sys.executable, "-c", "from seawall.cli.main import main; main()", "proxy"]
+        command = [interpreter.python(), "-c", "from seawall.cli.main import main; main()", "proxy"]
         command += ["--config", str(settings), "--trust-loopback"]
-        path = {"PYTHONPATH": str(used.path), "PYTHONDONTWRITEBYTECODE": "1"}
+        path = interpreter.environment(used.path)
         yield from _running(f"Seawall, {used.name}", port, [command], folder, database, {}, path)
 
 
