@@ -76,7 +76,7 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(15, 6_000, 10)
+FULL = Sizes(9, 6_000, 10)
 """Many short rounds: on a virtual machine one differs by a seventh from the next, whatever it measures."""
 QUICK = Sizes(2, 3_000, 1)
 
