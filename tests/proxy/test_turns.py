@@ -43,6 +43,13 @@ class TurnsWorld(LosingWorld):
                 self.lose(number)
         self.follow(REPLAYING)
 
+    def set_back(self):
+        """Leave a sequence set back; the pinner, and a list of what is started from now on."""
+        pinner, started = self.worker.rescue.pinner, []
+        pinner.open[self.pool, 7] = Open(b"SELECT 7", "model", 70)
+        self.worker.start = started.append
+        return pinner, started
+
     def replay(self):
         """Let all have their turns; whether they have, and what is said of that."""
         done = []
@@ -187,10 +194,7 @@ def test_nobody_has_a_turn_before_what_the_last_one_left_set_back_is_set_forward
     world = TurnsWorld(servers=4)
     world.in_transactions(0)
     world.lose_all()
-    pinner = world.worker.rescue.pinner
-    pinner.open[world.pool, 7] = Open(b"SELECT 7", "model", 70)
-    mending = []
-    world.worker.start = mending.append
+    _, mending = world.set_back()
     assert not world.replay()
     assert not world.counts
     (work,) = mending
@@ -229,10 +233,7 @@ def test_a_turn_that_lost_its_server_goes_on_only_when_what_it_set_back_is_set_f
     world.lose_all()
     world.turns.take(lambda: None)
     first, second = world.clients
-    pinner = world.worker.rescue.pinner
-    pinner.open[world.pool, 7] = Open(b"SELECT 7", "model", 70)
-    mending = []
-    world.worker.start = mending.append
+    pinner, mending = world.set_back()
     world.lose(0)
     assert first.server is None
     assert list(world.turns.waiting) == [first, second]
@@ -247,10 +248,7 @@ def test_what_is_left_set_back_is_the_supervisors_business_once_the_primary_serv
     world = TurnsWorld(servers=4)
     world.in_transactions(0)
     world.lose_all()
-    pinner = world.worker.rescue.pinner
-    pinner.open[world.pool, 7] = Open(b"SELECT 7", "model", 70)
-    mending = []
-    world.worker.start = mending.append
+    pinner, mending = world.set_back()
     assert not world.replay()
     world.follow(SERVING)
     assert not pinner.open

@@ -15,6 +15,15 @@ from seawall.proxy.topology import NodeRole, NodeView, Phase, Topology, untracke
 from tests.proxy.failover.conducting import PROMOTION_S, conducted, now, settings
 from tests.proxy.failover.test_patroni import led_by
 
+PIN = {
+    "do": "pinned",
+    "database": "shop",
+    "sequence": 7,
+    "restore": "SELECT 7",
+    "backend": "two",
+    "pid": 70,
+}
+
 DOWN_AFTER_S = 0.5
 
 
@@ -210,11 +219,9 @@ def test_nobody_is_served_while_a_sequence_is_set_back(monkeypatch):
         it.crew.replays = {0: 0.5}
         it.servers.kill("one")
         await it.until(lambda one: one.phase is Phase.REPLAYING)
-        told = {"database": "shop", "sequence": 7}
-        pin = {"do": "pinned", **told, "restore": "SELECT 7", "backend": "two", "pid": 70}
-        assert await it.desk.obey(pin) == {"done": True}
-        assert await it.desk.obey({**pin, "sequence": 8, "restore": "SELECT 8"}) == {"done": True}
-        assert await it.desk.obey({"do": "unpinned", **told}) == {"done": True}
+        assert await it.desk.obey(PIN) == {"done": True}
+        assert await it.desk.obey({**PIN, "sequence": 8, "restore": "SELECT 8"}) == {"done": True}
+        assert await it.desk.obey({"do": "unpinned", "database": "shop", "sequence": 7}) == {"done": True}
         it.servers.refuses_statements = DatabaseUnavailable("two", "not now")
         await asyncio.sleep(3)  # longer than replays have
         assert it.topology.phase is Phase.REPLAYING
@@ -223,7 +230,7 @@ def test_nobody_is_served_while_a_sequence_is_set_back(monkeypatch):
         await it.serving("two", limit_s=0.5)
         assert ("two", "shop", fencing_sql(70).decode() + "SELECT 8") in it.servers.statements
         assert not any("SELECT 7" in sql for _, _, sql in it.servers.statements)
-        refused = await it.desk.obey(pin)
+        refused = await it.desk.obey(PIN)
         assert "clients are served" in refused["error"]
 
     conducted(monkeypatch, scenario)
@@ -235,15 +242,7 @@ def test_a_sequence_is_set_forward_on_whoever_is_primary_by_then(monkeypatch):
         it.hooks.fails.add("rejoin")
         it.servers.kill("one")
         await it.until(lambda one: one.phase is Phase.REPLAYING)
-        pin = {
-            "do": "pinned",
-            "database": "shop",
-            "sequence": 7,
-            "restore": "SELECT 7",
-            "backend": "two",
-            "pid": 70,
-        }
-        assert (await it.desk.obey(pin))["done"]
+        assert (await it.desk.obey(PIN))["done"]
         it.servers.refuses_statements = DatabaseUnavailable("two", "not now")
         await asyncio.sleep(0.7)
         it.servers.kill("two")
@@ -261,15 +260,7 @@ def test_a_sequence_that_cannot_be_set_forward_holds_nobody_up_for_ever(monkeypa
         it.crew.replays = {0: 0.5}
         it.servers.kill("one")
         await it.until(lambda one: one.phase is Phase.REPLAYING)
-        pin = {
-            "do": "pinned",
-            "database": "shop",
-            "sequence": 7,
-            "restore": "SELECT 7",
-            "backend": "two",
-            "pid": 70,
-        }
-        assert (await it.desk.obey(pin))["done"]
+        assert (await it.desk.obey(PIN))["done"]
         it.servers.refuses_statements = DatabaseUnavailable("two", "permission denied")
         began = now()
         await it.serving("two")
