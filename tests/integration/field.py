@@ -33,7 +33,7 @@ class Field(RunningProxy):
             size=40,
             replay=Replay(mode=ReplayMode.ON, pin_sequences=True),
             databases=DATABASES,
-            timeouts={"drain_s": 0.5},
+            timeouts={"drain_s": 0.5, "unavailable_s": WAIT_S},
             **changes,
         )
         told = in_front_of(told, cluster.nodes, cluster.primary)

@@ -125,10 +125,17 @@ def let_go(field):
     field.sql("SELECT pg_reload_conf()")
 
 
-def crash(field):
-    """Kill one of the server's processes, of which it makes a crash of all."""
-    ((pid,),) = field.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+def killed(field, pid):
+    """Kill one of the server's processes, of which it makes a crash of all, and wait until that is known."""
+    before = field.topology.recoveries
     os.kill(pid, signal.SIGKILL)
+    field.until(lambda: field.topology.recoveries != before)
+
+
+def crash(field):
+    """A crash that no client has a part in."""
+    ((pid,),) = field.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    killed(field, pid)
 
 
 def terminated(field):
@@ -155,8 +162,12 @@ def test_a_commit_that_was_written_is_answered(alone, loss):
     assert alone.show("replays")[-1]["outcome"] == "commit"
 
 
+def nothing(field):
+    """Nothing happens."""
+
+
 @contextlib.contextmanager
-def deaf(field, who, *before, end="COMMIT", wrote=True):
+def deaf(field, who, *before, end="COMMIT", wrote=True, meanwhile=nothing):
     """A client whose COMMIT is sent to a backend that stands still."""
     field.settle()
     conn = field.connect()
@@ -165,6 +176,7 @@ def deaf(field, who, *before, end="COMMIT", wrote=True):
             conn.execute(one)
         mark = f"INSERT INTO item VALUES ('{who}', 1)" if wrote else f"SELECT 1 AS {who}"
         conn.execute(mark)
+        meanwhile(field)
         idle = (
             "SELECT pid, client_port FROM pg_stat_activity"
             " WHERE state = 'idle in transaction' AND pid <> pg_backend_pid()"
@@ -180,12 +192,7 @@ def deaf(field, who, *before, end="COMMIT", wrote=True):
                 os.kill(pid, signal.SIGCONT)
 
 
-def killed(pid):
-    """The backend dies without having read; the server makes a crash of it."""
-    os.kill(pid, signal.SIGKILL)
-
-
-def ended(pid):
+def ended(field, pid):
     """The backend ends before it reads."""
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGCONT)
@@ -198,20 +205,26 @@ def test_a_commit_that_was_not_read_is_made_again(alone, loss, flushed):
     with deaf(alone, who) as (_, answer, pid):
         if flushed:
             alone.sql("SELECT pg_switch_wal()")
-        loss(pid)
+        loss(alone, pid)
         assert answer.result(WAIT_S).statusmessage == "COMMIT"
     assert count(alone, who) == 1
     assert alone.show("replays")[-1]["outcome"] == "done"
 
 
+def test_a_commit_behind_a_replay_is_resolved_as_any_other(alone):
+    """The server is lost twice: with the transaction open, and with the COMMIT of what was said again."""
+    with deaf(alone, "twice", meanwhile=crash) as (_, answer, pid):
+        killed(alone, pid)
+        assert answer.result(WAIT_S).statusmessage == "COMMIT"
+    assert count(alone, "twice") == 1
+
+
 def test_a_commit_that_was_not_written_is_lost_and_counted(alone):
     """S >= T after a crash: with synchronous_commit off, what was acknowledged is gone."""
     alone.settle()
-    before = alone.topology.recoveries
     with writing(alone, "not written", "SET LOCAL synchronous_commit = off") as conn:
         conn.commit()
         crash(alone)
-        alone.until(lambda: alone.topology.recoveries != before)
         alone.settle()
         assert count(alone, "not written") == 0
         assert conn.execute("SELECT count(*) FROM item WHERE who = 'not written'").fetchone() == (0,)
@@ -219,7 +232,7 @@ def test_a_commit_that_was_not_written_is_lost_and_counted(alone):
 
 def test_a_commit_that_changed_nothing_is_answered(alone):
     with deaf(alone, "nothing", wrote=False) as (conn, answer, pid):
-        killed(pid)
+        killed(alone, pid)
         assert answer.result(WAIT_S).statusmessage == "COMMIT"
         assert conn.execute("SELECT 1").fetchone() == (1,)
 
@@ -232,7 +245,7 @@ def test_a_commit_that_changed_nothing_is_answered(alone):
 def test_what_nobody_can_know_is_told(alone, before, end):
     wrote = "PREPARE" in end or "CHAIN" in end
     with deaf(alone, "unknown", *before, end=end, wrote=wrote) as (conn, answer, pid):
-        killed(pid)
+        killed(alone, pid)
         with pytest.raises(errors.TransactionResolutionUnknown):
             answer.result(WAIT_S)
         assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE

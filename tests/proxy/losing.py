@@ -25,6 +25,8 @@ class RescuingModel(ModelServer):
             return messages.data_row([b"0"]) + messages.command_complete("SELECT 1"), ""
         if sql == SAMPLE:
             return messages.data_row([b"700", b"0/500", None]) + messages.command_complete("SELECT 1"), ""
+        if sql == "insert":
+            return messages.command_complete("INSERT 0 1"), ""
         return super().run(sql, simple=simple)
 
 
@@ -40,7 +42,10 @@ class LosingWorld(World):
 
     def lose(self, number):
         """Cut the server of a client."""
-        server = self.clients[number].server
+        self.lose_server(self.clients[number].server)
+
+    def lose_server(self, server):
+        """Cut a server."""
         server.state = 0
         server.connection_lost(None)
         self.ends = [end for end in self.ends if end.server is not server]

@@ -8,11 +8,14 @@ from seawall.proxy.ledger import Pin
 from seawall.proxy.naming import CLOSED
 from seawall.proxy.rescue import ATTEMPTS_MAX
 from seawall.proxy.settings import Replay, ReplayMode
+from seawall.proxy.topology import NodeRole, NodeView, Phase, Topology
 from seawall.wire.pgwire import messages
 from tests.proxy.losing import LosingWorld
 from tests.proxy.model import ModelServer, summary
 
 Q = messages.query
+TOPOLOGY = Topology(1, Phase.SERVING, "model", False, 7, 1, (NodeView("model", NodeRole.PRIMARY, 1, 7, 5.0),))
+SAMPLE = messages.data_row([b"700", b"0/500", None])[5:]
 SYNCHRONOUS = Replay(mode=ReplayMode.ON, require_sync=True)
 
 
@@ -47,6 +50,60 @@ def test_an_open_transaction_is_said_again():
     said = [body for kind, body in end.model.seen if kind == "Q" and not body.startswith(b"SELECT")]
     assert said == [b"begin\0", b"rows 3\0", b"commit\0"]
     assert end.model.terminated == 1
+
+
+def changed(**more):
+    """A client whose transaction has changed something, and says how far it is; and its first answers."""
+    world = LosingWorld(clients=1, **more)
+    world.worker.topology = TOPOLOGY
+    world.say(0, Q("begin"))
+    world.say(0, Q("insert"))
+    assert world.clients[0].journal.sample == SAMPLE
+    return world, [("C", b"BEGIN\0"), ("Z", b"T"), ("C", b"INSERT 0 1\0"), ("Z", b"T")]
+
+
+def test_what_was_said_again_is_asked_how_far_it_is():
+    world, heard = changed()
+    world.lose(0)
+    assert (world.counts, world.heard(0)) == ({"replay:done": 1}, heard)
+    journal = world.clients[0].journal
+    assert (journal.sample, journal.numbered, journal.topology) == (SAMPLE, True, TOPOLOGY)
+    (end,) = world.ends
+    world.say(0, Q("commit"))
+    assert end.model.seen[-1] == ("Q", b"commit\0")
+    assert end.model.seen[-2][0] == "S"  # of our question, which left nothing behind
+    assert b"seawall_again" not in end.model.statements
+    assert world.heard(0) == [*heard, ("C", b"COMMIT\0"), ("Z", b"I")]
+
+
+def test_a_server_that_is_lost_while_it_is_asked_is_another_loss():
+    world, heard = changed(servers=3)
+    first = world.clients[0].server
+    for end in world.ends:
+        if end.server is not first:
+            silent_after(end.model, b"seawall_again")
+    world.lose(0)
+    assert world.clients[0].server not in (None, first)
+    world.lose(0)
+    assert world.counts == {"replay:done": 2}
+    (end,) = world.ends
+    assert b"insert\0" in [body for _, body in end.model.seen]
+    world.clients[0].connection_lost(None)
+    world.lose_server(end.server)
+    assert world.heard(0) == heard
+    assert not world.pool.servers
+
+
+def silent_after(model, mark):
+    """Have a server answer nothing from a message on."""
+    feed = model.feed
+    deaf = []
+
+    def silent(data):
+        deaf.extend([True] if mark in data else [])
+        return b"" if deaf else feed(data)
+
+    model.feed = silent
 
 
 turn = st.sampled_from(["rows 1", "rows 3", "fail", "bad", "nothing", "begin"]).flatmap(

@@ -132,6 +132,15 @@ SAMPLE_BATCH: Final = (
 )
 SAMPLE_FLUSHED: Final = SAMPLE_BATCH + messages.flush()
 """So that it is answered before the COMMIT behind it waits for replicas."""
+_AGAIN: Final = "seawall_again"
+SAMPLE_AGAIN: Final = (
+    messages.parse(_AGAIN, SAMPLE)
+    + messages.bind(_AGAIN, _AGAIN, [])
+    + messages.execute(_AGAIN)
+    + messages.close_statement(_AGAIN)
+    + messages.sync()
+)
+"""The question behind what was said again; it leaves the client's unnamed statement and portals alone."""
 SAMPLE_BATCH_TAIL: Final = messages.command_complete("SELECT 1") + messages.CLOSE_COMPLETE
 
 

@@ -260,11 +260,27 @@ class Rescuing:
             self._give_up(client, case, Decision(Way.LOST, why))
             return
         self.book.close(client.rescue, "done", "", self._worker.clock())
+        old: Journal = client.rescue.loss.journal
         client.rescue = None
+        client._held = playing.rest() + client._held  # noqa: SLF001
+        if not self._worker.sampling.ask_again(
+            client, old, server, lambda asked: self._stands(client, server, asked=asked)
+        ):
+            self._stands(client, server, asked=True)
+
+    def _stands(self, client: Client, server: Server, *, asked: bool) -> None:
+        """What the client has seen has come again, and its server has said where that is."""
+        if client.state == CLOSED:
+            self._after_loss(client, server)
+            return
         server.sink = client
-        held, client._held = client._held, b""  # noqa: SLF001
-        client._held = playing.rest() + held  # noqa: SLF001
-        self.turns.go_on(client, server)
+        if asked:
+            self.turns.go_on(client, server)
+            return
+        server.pending.clear()  # of our question
+        server.abort()
+        self.turns.ended(client)
+        client.lost(server)  # another loss: what was new to the client behind the first has been told
 
     def _after_loss(self, client: Client, server: Server) -> None:
         """The server of an attempt is lost too, or the client: try again, or clean up."""

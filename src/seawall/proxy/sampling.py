@@ -2,16 +2,19 @@
 
 A transaction is asked once: behind its first change where that can be seen in its text (in the same batch,
 or ahead of the next Query), else ahead of its COMMIT. Both tell the same: its number, and a place in the log
-that its commit record is behind. One that provably changes nothing isn't asked.
+that its commit record is behind. One that provably changes nothing isn't asked. One that was asked early is
+asked again when it has been said again, or losing a second server at its COMMIT would leave that unknown.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from seawall.proxy.client import Client
-from seawall.proxy.owed import SAMPLE
+from seawall.proxy.errands import Batch
+from seawall.proxy.owed import SAMPLE, SAMPLE_AGAIN
 from seawall.proxy.replay import ladder
 from seawall.proxy.replay.journal import Journal
 from seawall.proxy.resolving import sample_from
@@ -19,7 +22,7 @@ from seawall.proxy.server import Server
 from seawall.proxy.settings import ProxySettings, Replay, ReplayMode
 from seawall.proxy.statements import Statement
 from seawall.proxy.topology import Topology
-from seawall.wire.pgwire import framing
+from seawall.wire.pgwire import framing, messages
 
 ACKNOWLEDGED_LIMIT: Final = 10_000
 """Commits that are remembered, to count those that a failover has lost."""
@@ -87,6 +90,32 @@ class Sampling:
         if self._worker.topology.multi_primary or not self._worker.topology.tracked:
             return False
         journal.topology = self._worker.topology
+        return True
+
+    def ask_again(self, client: Client, old: Journal, server: Server, done: Callable[[bool], None]) -> bool:
+        """Ask behind what was said again, where an early question was answered before; false if it wasn't.
+
+        Args:
+            client: whose transaction it is.
+            old: what it had said and seen.
+            server: where it stands again.
+            done: called when the answer is there, with false if none came.
+        """
+        if not (old.sampled_early and old.sample) or server.status != framing.IN_TRANSACTION:
+            return False
+        if server.pending or server.unsynced or server.mid_message or not self.samples_changes(client):
+            return False
+        asked_at = self._worker.clock()
+        Batch(server, SAMPLE_AGAIN, 1, lambda batch: done(self._answered_again(client, asked_at, batch)))
+        return True
+
+    @staticmethod
+    def _answered_again(client: Client, asked_at: float, batch: Batch) -> bool:
+        journal = client.journal
+        if batch.gone or batch.error is not None or not batch.rows or journal is None:
+            return False
+        journal.sample = messages.data_row(batch.rows[0])[framing.HEADER_BYTES :]
+        journal.sampled_at, journal.sampled_early = asked_at, True
         return True
 
     def committed(self, server: Server, journal: Journal) -> None:
