@@ -238,6 +238,23 @@ def test_a_commit_that_changed_nothing_is_answered(alone):
 
 
 @pytest.mark.parametrize(
+    ("before", "wrote"),
+    [
+        (["COMMIT; BEGIN; INSERT INTO item VALUES ('anew', 1)"], False),
+        (["INSERT INTO item VALUES ('first', 1)", "COMMIT AND CHAIN"], True),
+        (["INSERT INTO item VALUES ('first', 1)", "COMMIT; BEGIN"], True),
+    ],
+    ids=["a text", "a chain", "a text behind a change"],
+)
+def test_what_begins_behind_a_commit_is_not_taken_for_what_that_committed(alone, before, wrote):
+    with deaf(alone, "anew", *before, wrote=wrote) as (_, answer, pid):
+        killed(alone, pid)
+        with pytest.raises(errors.Error):
+            answer.result(WAIT_S)
+    assert count(alone, "anew") == 0
+
+
+@pytest.mark.parametrize(
     ("before", "end"),
     [(["NOTIFY channel"], "COMMIT"), ([], "PREPARE TRANSACTION 'both'"), ([], "COMMIT AND CHAIN")],
     ids=["notify", "two-phase", "chain"],

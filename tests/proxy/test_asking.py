@@ -117,6 +117,8 @@ TRANSACTIONS = [
     (["BEGIN", "SELECT 1", "COMMIT"], []),
     (["BEGIN", "SELECT f()", "END"], [2]),
     (["BEGIN", "SELECT f()", "UPDATE t SET a = 1", "COMMIT"], [2]),
+    (["BEGIN", "SELECT f()", "SELECT 1", "COMMIT"], [3]),
+    (["BEGIN", "SELECT 1", "SELECT f()", "COMMIT", "BEGIN", "SELECT 1", "COMMIT"], [3]),
     (["BEGIN", "COMMIT"], []),
     (["COMMIT"], []),
     (["UPDATE t SET a = 1"], []),

@@ -42,7 +42,7 @@ from seawall.wire.pgwire.framing import (
     PARSE,
     QUERY,
 )
-from seawall.wire.pgwire.scan import suspicion
+from seawall.wire.pgwire.scan import glance
 
 HELD_LIMIT: Final = 65_536
 """A client that waits is not read any more once this much of it is held back."""
@@ -123,14 +123,19 @@ class Client(Speech):
             if data[0] == QUERY:
                 length: int = UNPACK(data, 0)[1]
                 if length + 1 == size:
-                    suspect = suspicion(data[5:-1])
-                    if suspect and self._answered(server, suspect, data[5:-1]):
-                        return
+                    look = glance(data[5:-1])
+                    if look:
+                        if look < 0:
+                            if journal is not None:
+                                journal.proven += 1
+                        elif self._answered(server, look, data[5:-1]):
+                            return
                     if server.status != IDLE or self.stay:
                         server.since = CLOCK()
                         if journal is not None and journal.resolves:
                             if journal.changed or data[5] in COMMIT_LETTERS:
-                                data = self._asked(server, journal, data)
+                                if journal.changed or not journal.changes_nothing:
+                                    data = self._asked(server, journal, data)
                             elif data[5] in CHANGE_LETTERS and not journal.sampled_at:
                                 journal.changed = data[5:11].lower() in CHANGING
                                 if journal.changed and self.asks_behind:

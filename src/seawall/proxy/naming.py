@@ -84,6 +84,7 @@ class Naming(Sink):
     Attributes:
         plain: an unnamed Parse that leaves nothing in its session, the last that was looked at.
         plain_effect: what it does, as ``statements.effect``.
+        plain_proven: it provably changes nothing.
         buffered: its transport may hold back what has to go first.
         unnamed: the last unnamed Parse: the server on which it is bound may be another one.
         refused_at: when a replica refused last what it said.
@@ -125,6 +126,7 @@ class Naming(Sink):
         "pid",
         "plain",
         "plain_effect",
+        "plain_proven",
         "pool",
         "prepared_bytes",
         "refused_at",
@@ -182,6 +184,7 @@ class Naming(Sink):
         self.unnamed: bytes | None = None
         self.plain: bytes | None = None
         self.plain_effect: int = 0
+        self.plain_proven: bool = False
         self.buffered: bool = True
         self._held: bytes = b""
         self._skip: int = 0

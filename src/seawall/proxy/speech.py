@@ -16,7 +16,7 @@ from seawall.proxy import owed
 from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
-from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, deallocated, effect, parse_suspicion
+from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, deallocated, effect, parse_glance
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.classify import COMMIT_TEXTS
 from seawall.wire.pgwire.exchange import (
@@ -136,11 +136,15 @@ class Speech(Naming):
             if end > CARRY_LIMIT or server.suspect or self._changed:
                 return False
             if new != self.plain:
-                if parse_suspicion(new[HEADER_BYTES + 1 :]):
+                look = parse_glance(new[HEADER_BYTES + 1 :])
+                if look > 0:
                     return False
                 self.plain = new
+                self.plain_proven = look < 0
                 self.plain_effect = effect(new[HEADER_BYTES + 1 :][:COMMIT_BYTES])
             self._effect = self.plain_effect
+            if self.plain_proven and self.journal is not None:
+                self.journal.proven += 1
             server.before = (self.unnamed, server.unnamed, new)
             self.unnamed = server.unnamed = new
             if self.plain_effect and self._asks(server, self.plain_effect):
@@ -176,6 +180,8 @@ class Speech(Naming):
             name = statement.name
             if name not in server.statements:
                 return False
+            if statement.proven and self.journal is not None:
+                self.journal.proven += 1
             asks = statement.effect and self._asks(server, statement.effect)
             if asks and self.worker.sampling.sample.name not in server.statements:
                 return False  # to make room for our question, this very statement may be closed
@@ -198,7 +204,7 @@ class Speech(Naming):
         if journal is None or not journal.resolves:
             return False
         if what == COMMITS:
-            return not journal.numbered
+            return not (journal.numbered or journal.changes_nothing)
         return not journal.sampled_at and server.status == framing.IN_TRANSACTION
 
     def _asking(self, server: Server, data: bytes, what: int, effect_: int, tail: bytes) -> bytes:

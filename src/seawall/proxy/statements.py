@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE
-from seawall.wire.pgwire.scan import suspicion
+from seawall.wire.pgwire.scan import glance
 
 PREFIX: Final = b"seawall_"
 CACHE_LIMIT: Final = 10_000
@@ -49,13 +49,16 @@ class Statement:
         parse: the whole Parse message under that name.
         suspicion: flags of what running it may change in the session.
         effect: whether it may be a COMMIT, or changes something.
+        proven: it provably changes nothing.
     """
 
-    __slots__ = ("effect", "name", "parse", "suspicion", "tail")
+    __slots__ = ("effect", "name", "parse", "proven", "suspicion", "tail")
 
     def __init__(self, tail: bytes, name: bytes) -> None:
         self.tail: bytes = tail
-        self.suspicion: int = parse_suspicion(tail)
+        look = parse_glance(tail)
+        self.suspicion: int = max(look, 0)
+        self.proven: bool = look < 0
         self.effect: int = effect(tail[:COMMIT_BYTES])
         self.name: bytes = name
         self.parse: bytes = parse_message(name, tail)
@@ -103,16 +106,22 @@ def texts_bytes(statements: dict[bytes, Statement] | None) -> int:
 
 def parse_suspicion(tail: bytes) -> int:
     """Flags of what running a parsed text may change in the session."""
+    look = parse_glance(tail)
+    return max(0, look)
+
+
+def parse_glance(tail: bytes) -> int:
+    """The suspicion of a parsed text, or ``scan.PROVEN``."""
     end = tail.find(b"\0")
     if 0 < end <= REMEMBERED_BYTES:
         return _remembered(tail[:end])
-    return suspicion(tail[: max(end, 0)])
+    return glance(tail[: max(end, 0)])
 
 
 @lru_cache(maxsize=REMEMBERED_LIMIT)
 def _remembered(sql: bytes) -> int:
     """Texts that are parsed come again and again; their values travel apart."""
-    return suspicion(sql)
+    return glance(sql)
 
 
 def parsed_text(message: bytes | None) -> bytes:

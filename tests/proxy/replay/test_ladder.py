@@ -121,6 +121,20 @@ def test_commit_is_in_flight(turn):
     assert way(lost, resolve=False) is Way.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "turn",
+    [Q("COMMIT AND CHAIN"), Q("ROLLBACK AND CHAIN"), Q("COMMIT; BEGIN; DELETE FROM t"), batch("END")],
+)
+def test_commit_is_in_flight_of_another_transaction_than_was_asked_about(turn):
+    lost = loss(Q("BEGIN"), Q("INSERT INTO t VALUES (1)"), turn, Q("COMMIT"), done=3)
+    assert way(lost) is Way.RESOLVE  # asked ahead of the COMMIT itself
+    lost.journal.sampled_early = True
+    assert way(lost) is Way.UNKNOWN
+    same = loss(Q("BEGIN"), Q("ROLLBACK TO s"), Q("COMMIT"), done=2)
+    same.journal.sampled_early = True
+    assert way(same) is Way.RESOLVE
+
+
 def test_commit_is_in_flight_with_its_transaction():
     lost = loss(Q("BEGIN"), Q("INSERT INTO t VALUES (1)"), Q("COMMIT"))
     decision = decide(lost, Rules(**ALL))
@@ -262,6 +276,8 @@ def test_what_is_a_commit(sql, expected):
         ([Q("BEGIN"), Q("INSERT INTO t VALUES (1)"), Q("COMMIT")], False),
         ([Q("BEGIN"), batch("INSERT INTO t VALUES (1)"), Q("COMMIT")], False),
         ([Q("BEGIN"), CALL, Q("COMMIT")], False),
+        ([Q("BEGIN"), Q("COMMIT; BEGIN; INSERT INTO t VALUES (1)"), Q("COMMIT")], False),
+        ([Q("BEGIN"), Q("COMMIT AND CHAIN"), Q("COMMIT")], False),
     ],
 )
 def test_what_provably_changes_nothing(turns, expected):

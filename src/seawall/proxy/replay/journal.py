@@ -36,6 +36,8 @@ WHOLE: Final = frozenset(
     {framing.ERROR, framing.ROW_DESCRIPTION, framing.READY, framing.COMMAND_COMPLETE, *LEFT_OUT}
 )
 READY_BYTES: Final = HEADER_BYTES + 1
+NONE_PROVEN: Final = -(1 << 40)
+"""Chunks were cut or forgotten, so counting them says nothing any more."""
 NO_NUMBER: Final = b"\0\3\xff\xff\xff\xff"
 """How a DataRow of three columns begins whose first is NULL."""
 NO_TABLE: Final = b"\0\0\0\0"
@@ -50,6 +52,7 @@ class Journal:
         replays: answers are kept, so that the transaction can be said again.
         resolves: what became of its COMMIT is found out.
         changed: a Query has changed something, and nothing was asked since.
+        proven: how many of the chunks provably change nothing.
         spoiled: why it can't be said again, or empty.
         sample: the row that was asked for ahead of a COMMIT, as it came.
         sampled_at: when it was asked for, monotonic seconds; 0.0 if it wasn't.
@@ -72,6 +75,7 @@ class Journal:
         "names",
         "names_bytes",
         "names_changed",
+        "proven",
         "replays",
         "resolves",
         "said",
@@ -93,6 +97,7 @@ class Journal:
         self.replays: bool = False
         self.resolves: bool = False
         self.changed: bool = False
+        self.proven: int = 0
         self.spoiled: str = ""
         self.sample: bytes = b""
         self.sampled_at: float = 0.0
@@ -121,6 +126,7 @@ class Journal:
 
     def unsay(self, count: int) -> None:
         """The last bytes will be said later."""
+        self.proven = NONE_PROVEN
         self.said_bytes -= count
         while count > 0 and self.said:
             last = self.said.pop()
@@ -161,6 +167,7 @@ class Journal:
         self.said.clear()
         self.said_bytes = 0
         self.changed = False
+        self.proven = 0
         self.last = b""
         if self._kept_bytes:
             self._kept.clear()
@@ -175,6 +182,11 @@ class Journal:
         if self.names_changed:
             self.names_changed = False
             self.names = None
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every chunk was proven to change nothing as it passed; that it is false says nothing."""
+        return self.proven == len(self.said)
 
     @property
     def numbered(self) -> bool:
@@ -209,6 +221,7 @@ class Journal:
 
     def _spoil(self, why: str) -> None:
         self.spoiled = why
+        self.proven = NONE_PROVEN
         self.said.clear()
         self.said_bytes = 0
         self._kept.clear()

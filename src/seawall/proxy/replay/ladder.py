@@ -31,9 +31,6 @@ from seawall.wire.pgwire import classify, framing, messages
 from seawall.wire.pgwire.exchange import parse_end
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 
-ALL_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-"""Makes texts one that differ in their numbers: no word that means anything has a digit in it but names of
-functions, and of those only fewer are known to be harmless then."""
 PLAIN: Final = frozenset(
     messages.query(text) for text in ("BEGIN", "BEGIN;", "begin", "COMMIT", "COMMIT;", "commit")
 )
@@ -41,6 +38,8 @@ PLAIN: Final = frozenset(
 HARMLESS: Final = classify.READ_ONLY | classify.SESSION_ONLY
 ENDINGS: Final = classify.COMMITS | classify.TWO_PHASE
 HARD: Final = classify.SEVERAL | classify.CHAINS | classify.TWO_PHASE | classify.UNSURE
+RENEWS: Final = ENDINGS | classify.ROLLS_BACK | classify.CHAINS
+"""What an answered turn may have ended a transaction by, though one is open behind it."""
 WAITING: Final = frozenset(
     {b"select", b"insert", b"update", b"delete", b"merge", b"with", b"values", b"table"}
 )
@@ -235,12 +234,12 @@ def changes_nothing(journal: Journal, names: Mapping[bytes, Any]) -> bool:
         text = _only_text(chunk)
         if text is None:
             break
-        if not classify.classify(text.translate(ALL_DIGITS)) & (HARMLESS | classify.COMMITS):
+        if not classify.changes_nothing(classify.classify(classify.alike(text))):
             return False
     else:
         return True
     said = _texts(b"".join(journal.said), names, journal.unnamed, alike=True)
-    return said.sure and all(one & HARMLESS or one & classify.COMMITS for one in said.each)
+    return said.sure and all(classify.changes_nothing(one) for one in said.each)
 
 
 def _only_text(chunk: bytes) -> bytes | None:
@@ -348,6 +347,10 @@ def _ending(loss: Loss, rules: Rules, flight: _Said) -> Decision:
         return Decision(Way.UNKNOWN, "the server was lost while it committed")
     if flight.flags & HARD or loss.journal.spoiled:
         return Decision(Way.UNKNOWN, "COMMIT was sent together with something else")
+    turns = loss.turns()
+    done = _read(turns[: answered(turns, loss.turns_owed)], loss)
+    if loss.journal.sampled_early and done.flags & RENEWS:
+        return Decision(Way.UNKNOWN, "the server was asked about one that ended before it began")
     return Decision(Way.RESOLVE, "the server was lost while it committed", whole=len(flight.texts) == 1)
 
 
@@ -405,7 +408,7 @@ def _texts(said: bytes, names: Mapping[bytes, Any], unnamed: bytes | None, *, al
         elif kind == framing.FUNCTION_CALL:
             executed, sure = True, False
         position = after
-    each = tuple(classify.classify(text.translate(ALL_DIGITS) if alike else text) for text in found)
+    each = tuple(classify.classify(classify.alike(text) if alike else text) for text in found)
     flags = 0 if sure else classify.UNSURE
     for one in each:
         flags |= one

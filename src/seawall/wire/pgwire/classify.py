@@ -142,6 +142,11 @@ _CALL: Final = re.compile(
     + rb")\s*+\("
 )
 _SPACE: Final = re.compile(rb"\s+")
+
+# No word that means anything has a digit in it but names of functions, and of those only fewer are known to
+# be harmless then. Tags of dollar quotes are told apart by theirs.
+_ALL_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_TAGGED: Final = re.compile(rb"\$[^$0-9]")
 _QUERY: Final = rb"[\s(]*+(?:(?:select|with|table)" + _AFTER + rb"|values\s*\()"
 _SUBQUERY: Final = re.compile(_QUERY)
 _COMMON_TABLE: Final = re.compile(rb"[^()]*+\)\s*+as\s*+(?:(?:not\s+)?materialized\s*+)?\(" + _QUERY)
@@ -297,6 +302,18 @@ def classify(sql: bytes) -> int:
     if length <= CACHED_BYTES:
         return _remembered(sql)
     return _judge(sql) if length <= LOOK_BYTES else _glance(sql)
+
+
+def alike(sql: bytes) -> bytes:
+    """A text with the same flags for all texts that differ in their numbers alone."""
+    return sql if b"$" in sql and _TAGGED.search(sql) is not None else sql.translate(_ALL_DIGITS)
+
+
+def changes_nothing(flags: int) -> bool:
+    """Whether a text of these flags provably changes nothing by itself; it may end a transaction."""
+    if flags & _PROOFS:
+        return True
+    return bool(flags & COMMITS) and not flags & (SEVERAL | CHAINS | TWO_PHASE | UNSURE)
 
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)

@@ -22,6 +22,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from seawall.wire.pgwire import classify
+
 SETTINGS: Final = 1
 """Settings of the session, its role and its session authorization among them."""
 TEMPORARY: Final = 2
@@ -55,6 +57,9 @@ DDL_DATABASE: Final = 32768
 """CREATE, DROP or ALTER DATABASE: wants nobody else connected, idle pooled connections included."""
 REPLICATION: Final = 65536
 """A command of the streaming replication protocol."""
+
+PROVEN: Final = -1
+"""No suspicion, and more: ``classify`` has proven that it changes nothing, or just commits."""
 
 ASKABLE: Final = SETTINGS | TEMPORARY | ADVISORY | LISTEN | PREPARED | CURSOR
 """What a server can be asked about."""
@@ -231,19 +236,38 @@ _ALIKE: Final = bytes.maketrans(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000"
 )
 
+# Tags of dollar quotes are the one thing that differs in its letters' case, or in its digits.
+_TAGGED: Final = re.compile(rb"\$[^$0]")
+
 _OF_TRANSACTION: Final = frozenset({b"local", b"transaction", b"constraints"})
 
 
 def suspicion(sql: bytes) -> int:
     """What a text may leave in its session, as flags; 0 is the ordinary case.
 
+    Any bytes will do; none raise.
+    """
+    look = glance(sql)
+    return max(0, look)
+
+
+def glance(sql: bytes) -> int:
+    """Its suspicion, or :data:`PROVEN` if it has none and provably changes nothing.
+
     Called for every simple query and every Parse. Any bytes will do; none raise.
     """
     if len(sql) <= REMEMBERED_BYTES:
-        ordinary = _ordinary(sql.translate(_ALIKE))
-    else:
-        ordinary = _looks_ordinary(sql.lower())
-    return 0 if ordinary else _second_look(sql)
+        look = _alike(sql.translate(_ALIKE))
+        return look if look <= 0 else _second_look(sql)
+    return 0 if _looks_ordinary(sql.lower()) else _second_look(sql)
+
+
+def _look(alike: bytes) -> int:
+    if not _looks_ordinary(alike):
+        return 1
+    if _TAGGED.search(alike) is None and classify.changes_nothing(classify.classify(alike)):
+        return PROVEN
+    return 0
 
 
 def _looks_ordinary(lower: bytes) -> bool:
@@ -254,7 +278,7 @@ def _looks_ordinary(lower: bytes) -> bool:
 
 
 # Texts come again and again with other numbers in them; none of what is looked for has a digit.
-_ordinary = lru_cache(maxsize=REMEMBERED)(_looks_ordinary)
+_alike = lru_cache(maxsize=REMEMBERED)(_look)
 
 
 def _rare(text: str) -> bool:
