@@ -1,8 +1,8 @@
 """What replay costs while nothing fails: the journal, the hashes, what is asked ahead of COMMIT.
 
 ``python -m benchmarks.journal [--quick] [--json]``. CPU per transaction of the proxy that keeps all it
-needs to say transactions again, over the same proxy that doesn't, pgbench before both; rounds are
-interleaved, the difference is taken within a round.
+needs to say transactions again, over the same proxy that doesn't, pgbench before both. Both run at the same
+time on one core, the server and both pgbench on another; the difference is taken within a round.
 """
 
 from __future__ import annotations
@@ -55,14 +55,12 @@ class Case:
     script: str = ""
     """Empty: one SELECT without BEGIN."""
     share: float = 1.0
-    rounds: int = 1
-    """Times as many rounds as of a case with a wide limit."""
 
 
 CASES = (
     Case("BEGIN; UPDATE; SELECT; INSERT; COMMIT", WRITES, WRITE, 0.25),
-    Case("SELECT", READS, rounds=2),
-    Case("BEGIN; SELECT; COMMIT", READS, READ, 0.5, rounds=2),
+    Case("SELECT", READS),
+    Case("BEGIN; SELECT; COMMIT", READS, READ, 0.5),
 )
 PROTOCOLS = ("simple", "extended")
 
@@ -76,9 +74,8 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(9, 6_000, 10)
-"""Many short rounds: on a virtual machine one differs by a seventh from the next, whatever it measures."""
-QUICK = Sizes(2, 3_000, 1)
+FULL = Sizes(24, 3_000, 10)
+QUICK = Sizes(5, 2_000, 1)
 
 
 @contextmanager
@@ -111,7 +108,7 @@ def measure(run: Run, sizes: Sizes, build: Build, found: Mapping[str, Endpoint],
             arms = {
                 name: load.Arm(endpoint, kind, CLIENTS, DATABASE, script) for name, endpoint in found.items()
             }
-            taken = harness.interleave(arms, rounds=case.rounds * sizes.rounds, number=sizes.transactions)
+            taken = harness.side_by_side(arms, rounds=sizes.rounds, number=sizes.transactions)
             over = median_interval(
                 [100.0 * (on / off - 1.0) for on, off in zip(taken[ON], taken[OFF], strict=True)]
             )
@@ -161,7 +158,13 @@ def body(run: Run) -> None:
                 **harness.versions(["uvloop"]),
             }
             for build in builds(run, Path(folder) / "compiled"):
-                with pair(server, build) as found:
+                with (
+                    pair(server, build) as found,
+                    processes.on_their_core(
+                        [pid for one in found.values() for pid in one.pids()], processes.tree(server.process.pid)
+                    ) as placed,
+                ):
+                    run.details["on a core of their own"] = placed
                     measure(run, sizes, build, found, Path(folder))
     except (NoServerError, NoFrontError, load.LoadFailedError) as error:
         raise harness.CouldNotRunError(str(error)) from error

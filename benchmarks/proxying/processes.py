@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,12 +107,33 @@ def cpu_s(pids: Iterable[int]) -> float:
 def on_one_core(pids: Iterable[int]) -> Iterator[int]:
     """Keep this thread, these processes and what they start on one core, whose number is yielded."""
     core = min(os.sched_getaffinity(0))
-    tasks = [int(task.name) for pid in pids for task in (PROC / str(pid) / "task").iterdir()]
-    before = {task: os.sched_getaffinity(task) for task in (0, *tasks)}
-    try:
-        for task in before:
-            os.sched_setaffinity(task, {core})
+    with _placed({0: core, **dict.fromkeys(_tasks(pids), core)}):
         yield core
+
+
+@contextmanager
+def on_their_core(pids: Iterable[int], others: Iterable[int]) -> Iterator[bool]:
+    """Keep processes on one core; this thread, others and what they start on another, if there is one."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield False
+        return
+    places = {0: cores[1], **dict.fromkeys(_tasks(others), cores[1]), **dict.fromkeys(_tasks(pids), cores[0])}
+    with _placed(places):
+        yield True
+
+
+def _tasks(pids: Iterable[int]) -> list[int]:
+    return [int(task.name) for pid in pids for task in (PROC / str(pid) / "task").iterdir()]
+
+
+@contextmanager
+def _placed(places: Mapping[int, int]) -> Iterator[None]:
+    before = {task: os.sched_getaffinity(task) for task in places}
+    try:
+        for task, core in places.items():
+            os.sched_setaffinity(task, {core})
+        yield
     finally:
         for task, cores in before.items():
             with suppress(ProcessLookupError):
