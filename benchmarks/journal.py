@@ -158,14 +158,11 @@ def body(run: Run) -> None:
                 **harness.versions(["uvloop"]),
             }
             for build in builds(run, Path(folder) / "compiled"):
-                with (
-                    pair(server, build) as found,
-                    processes.on_their_core(
-                        [pid for one in found.values() for pid in one.pids()], processes.tree(server.process.pid)
-                    ) as placed,
-                ):
-                    run.details["on a core of their own"] = placed
-                    measure(run, sizes, build, found, Path(folder))
+                with pair(server, build) as found:
+                    proxies = [pid for one in found.values() for pid in one.pids()]
+                    with processes.on_their_core(proxies, processes.tree(server.process.pid)) as placed:
+                        run.details["on cores of their own"] = placed
+                        measure(run, sizes, build, found, Path(folder))
     except (NoServerError, NoFrontError, load.LoadFailedError) as error:
         raise harness.CouldNotRunError(str(error)) from error
 
