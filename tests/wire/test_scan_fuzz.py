@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.wire.pgwire import classify, scan
+from seawall.wire.pgwire import scan
 from seawall.wire.pgwire.scan import bound_names, custom_names, suspicion, tag_suspicion
 
 DANGEROUS = [
@@ -154,53 +154,6 @@ def test_any_bytes_are_taken(sql: bytes) -> None:
     assert tag_suspicion(sql) >= 0
     assert len(custom_names(sql)) <= scan.NAMES_MAX
     assert len(bound_names(sql)) <= scan.NAMES_MAX
-
-
-@given(st.one_of(st.binary(max_size=200), st.lists(st.sampled_from(SCRAPS), max_size=30).map(b"".join)))
-def test_numbers_and_capitals_make_no_difference_to_what_is_ordinary(sql: bytes) -> None:
-    assert (scan._alike(sql.translate(scan._ALIKE)) <= 0) is scan._looks_ordinary(sql.lower())
-
-
-READING = [
-    *SCRAPS,
-    b"select ",
-    b"SELECT 1",
-    b"$A$",
-    b"$a1$",
-    b"$a2$",
-    b"nextval('s')",
-    b"Nextval(1)",
-    b"count(*)",
-    b"commit",
-]
-
-
-@given(st.lists(st.sampled_from(READING), max_size=12).map(b"".join))
-def test_what_is_proven_for_texts_that_are_alike_is_proven_for_each(scraps: bytes) -> None:
-    for sql in (scraps, b"select " + scraps):
-        if scan.glance(sql) == scan.PROVEN:
-            assert classify.changes_nothing(classify.classify(sql))
-            assert not suspicion(sql)
-        if classify.changes_nothing(classify.classify(classify.alike(sql))):
-            assert classify.changes_nothing(classify.classify(sql))
-
-
-@pytest.mark.parametrize(
-    ("sql", "expected"),
-    [
-        (b"SELECT 7", scan.PROVEN),
-        (b"begin", scan.PROVEN),
-        (b"COMMIT;", scan.PROVEN),
-        (b"SELECT a FROM t WHERE b = $1", scan.PROVEN),
-        (b"SELECT $A$x$A$", 0),  # not proven for all that are alike
-        (b"SELECT f()", 0),
-        (b"INSERT INTO t VALUES (1)", 0),
-        (b"SELECT 1" + b" " * scan.REMEMBERED_BYTES, 0),
-        (b"SET x = 1", scan.SETTINGS),
-    ],
-)
-def test_what_a_glance_tells(sql: bytes, expected: int) -> None:
-    assert scan.glance(sql) == expected
 
 
 @given(st.lists(st.sampled_from(SCRAPS), max_size=12).map(b"".join))

@@ -42,7 +42,7 @@ from seawall.wire.pgwire.framing import (
     PARSE,
     QUERY,
 )
-from seawall.wire.pgwire.scan import glance
+from seawall.wire.pgwire.glance import glance
 
 HELD_LIMIT: Final = 65_536
 """A client that waits is not read any more once this much of it is held back."""

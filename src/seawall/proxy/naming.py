@@ -234,12 +234,7 @@ class Naming(Sink):
         self.prepared_bytes = 0
 
     def carry(self, data: bytes, lacking: int = 0) -> None:
-        """Keep the beginning of a message in place of what was kept.
-
-        Args:
-            data: as far as it came.
-            lacking: bytes until there is anything to look at; 0 if that may be at once.
-        """
+        """Keep the beginning of a message; nothing is to be seen before so many bytes more have come."""
         self._carry = data
         self._lacking = lacking
         if self._more:

@@ -40,7 +40,8 @@ from seawall.wire.pgwire.framing import (
     SHORT_BYTES,
     SYNC,
 )
-from seawall.wire.pgwire.scan import RESET, UNKNOWN, suspicion
+from seawall.wire.pgwire.glance import glance
+from seawall.wire.pgwire.scan import RESET, UNKNOWN
 
 CLOCK: Final = monotonic
 PARSE_LIMIT: Final = 16 * 1024 * 1024
@@ -348,7 +349,7 @@ class Speech(Naming):
             self.journal.say(data)
         server.since = CLOCK()
         if data[0] == framing.QUERY and HEADER_BYTES < len(data) == HEADER.unpack_from(data, 0)[1] + 1:
-            suspect = suspicion(data[HEADER_BYTES:-1])
+            suspect = max(glance(data[HEADER_BYTES:-1]), 0)
             if suspect and self._answered(server, suspect, data[HEADER_BYTES:-1]):
                 return
         self._converse(server, data)
@@ -406,7 +407,7 @@ class Speech(Naming):
             self.unnamed = server.unnamed = None
             self.pool.queries += 1
             sql = data[position + HEADER_BYTES : max(after - 1, position + HEADER_BYTES)]
-            flags = suspicion(sql) if after <= len(data) else UNKNOWN
+            flags = max(glance(sql), 0) if after <= len(data) else UNKNOWN
             if flags:
                 self._suspect(server, flags, sql)
         elif kind == framing.BIND:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE
-from seawall.wire.pgwire.scan import glance
+from seawall.wire.pgwire.glance import glance
 
 PREFIX: Final = b"seawall_"
 CACHE_LIMIT: Final = 10_000
@@ -111,7 +111,7 @@ def parse_suspicion(tail: bytes) -> int:
 
 
 def parse_glance(tail: bytes) -> int:
-    """The suspicion of a parsed text, or ``scan.PROVEN``."""
+    """The suspicion of a parsed text, or ``glance.PROVEN``."""
     end = tail.find(b"\0")
     if 0 < end <= REMEMBERED_BYTES:
         return _remembered(tail[:end])

@@ -176,7 +176,7 @@ def decide(loss: Loss, rules: Rules) -> Decision:
         return Decision(Way.ROLLED_BACK, "the transaction had failed, so its COMMIT rolls it back")
     if flight.flags & ENDINGS or journal.spoiled:
         return _ending(loss, rules, flight)
-    if _behind_rollback(flight):
+    if _behind(flight, classify.ROLLS_BACK):
         return Decision(Way.UNKNOWN, "ROLLBACK was sent together with what may have been committed behind it")
     obstacle = hindrance(loss, rules)
     if obstacle:
@@ -329,13 +329,13 @@ def _alone(loss: Loss, rules: Rules, flight: _Said) -> Decision:
     return Decision(Way.UNKNOWN, "a statement outside of a transaction block may have been committed")
 
 
-def _behind_rollback(flight: _Said) -> bool:
-    """Whether what stands behind a ROLLBACK may have been run on its own."""
+def _behind(flight: _Said, end: int) -> bool:
+    """Whether what stands behind the end of a transaction may have been run on its own."""
     ended = False
     for one in flight.each:
-        if ended and not one & HARMLESS:
+        if ended and not classify.changes_nothing(one):
             return True
-        ended = ended or bool(one & classify.ROLLS_BACK)
+        ended = ended or bool(one & end)
     return False
 
 
@@ -349,8 +349,10 @@ def _ending(loss: Loss, rules: Rules, flight: _Said) -> Decision:
         return Decision(Way.UNKNOWN, "COMMIT was sent together with something else")
     turns = loss.turns()
     done = _read(turns[: answered(turns, loss.turns_owed)], loss)
-    if loss.journal.sampled_early and done.flags & RENEWS:
-        return Decision(Way.UNKNOWN, "the server was asked about one that ended before it began")
+    if done.flags & RENEWS:
+        return Decision(Way.UNKNOWN, "what the server said may be about one that ended before it began")
+    if _behind(flight, classify.COMMITS | classify.ROLLS_BACK):
+        return Decision(Way.UNKNOWN, "COMMIT was sent together with what may have been committed behind it")
     return Decision(Way.RESOLVE, "the server was lost while it committed", whole=len(flight.texts) == 1)
 
 

@@ -19,10 +19,7 @@ Source: PostgreSQL documentation, chapters "SQL Syntax" (lexical structure) and 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
-
-from seawall.wire.pgwire import classify
 
 SETTINGS: Final = 1
 """Settings of the session, its role and its session authorization among them."""
@@ -57,9 +54,6 @@ DDL_DATABASE: Final = 32768
 """CREATE, DROP or ALTER DATABASE: wants nobody else connected, idle pooled connections included."""
 REPLICATION: Final = 65536
 """A command of the streaming replication protocol."""
-
-PROVEN: Final = -1
-"""No suspicion, and more: ``classify`` has proven that it changes nothing, or just commits."""
 
 ASKABLE: Final = SETTINGS | TEMPORARY | ADVISORY | LISTEN | PREPARED | CURSOR
 """What a server can be asked about."""
@@ -228,57 +222,23 @@ _DISCARDS: Final[dict[bytes, int]] = {
     b"temporary": RESET,
     b"sequences": RESET,
 }
-REMEMBERED: Final = 4_096
-"""Texts that are remembered as ordinary or not; the one that is unused for longest is forgotten."""
-REMEMBERED_BYTES: Final = 512
-"""Longest of these."""
-_ALIKE: Final = bytes.maketrans(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000"
-)
-
-# Tags of dollar quotes are the one thing that differs in its letters' case, or in its digits.
-_TAGGED: Final = re.compile(rb"\$[^$0]")
-
 _OF_TRANSACTION: Final = frozenset({b"local", b"transaction", b"constraints"})
 
 
 def suspicion(sql: bytes) -> int:
     """What a text may leave in its session, as flags; 0 is the ordinary case.
 
-    Any bytes will do; none raise.
+    Any bytes will do; none raise. ``glance`` remembers what it says.
     """
-    look = glance(sql)
-    return max(0, look)
+    return 0 if looks_ordinary(sql.lower()) else _second_look(sql)
 
 
-def glance(sql: bytes) -> int:
-    """Its suspicion, or :data:`PROVEN` if it has none and provably changes nothing.
-
-    Called for every simple query and every Parse. Any bytes will do; none raise.
-    """
-    if len(sql) <= REMEMBERED_BYTES:
-        look = _alike(sql.translate(_ALIKE))
-        return look if look <= 0 else _second_look(sql)
-    return 0 if _looks_ordinary(sql.lower()) else _second_look(sql)
-
-
-def _look(alike: bytes) -> int:
-    if not _looks_ordinary(alike):
-        return 1
-    if _TAGGED.search(alike) is None and classify.changes_nothing(classify.classify(alike)):
-        return PROVEN
-    return 0
-
-
-def _looks_ordinary(lower: bytes) -> bool:
+def looks_ordinary(lower: bytes) -> bool:
+    """The first look alone, at a text in lower case."""
     text = lower.decode("latin-1")
     if text[:4] in _ORDINARY:
         return not _rare(text) and (";" not in text or text.find(";") == len(text) - 1)
     return lower.strip().decode("latin-1") in _WHOLE
-
-
-# Texts come again and again with other numbers in them; none of what is looked for has a digit.
-_alike = lru_cache(maxsize=REMEMBERED)(_look)
 
 
 def _rare(text: str) -> bool:
