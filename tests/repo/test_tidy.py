@@ -17,6 +17,7 @@ from tests.repo import tidy, tree
         tidy.empty_bodies,
         tidy.vague_names,
         tidy.leftovers,
+        tidy.possessive_groups,
         tidy.large_files,
         tidy.root_imports,
         tidy.readme_length,

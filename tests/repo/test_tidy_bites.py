@@ -64,6 +64,8 @@ def test_a_tidy_tree_has_no_faults(plant: Callable[[str, str], Path]) -> None:
         (tidy.leftovers, "docs/a.md", "as se" + "ed 003 says\n", "say 'reference'"),
         (tidy.leftovers, "src/seawall/a.py", "import x  # type: igno" + "re\n", "name the ignored rule"),
         (tidy.leftovers, "src/seawall/a.py", "import x  # no" + "qa\n", "name the ignored rule"),
+        (tidy.possessive_groups, "src/seawall/a.py", "x = rb'(?:a|b)*+c'\n", "a.py:1 repeats"),
+        (tidy.possessive_groups, "src/seawall/a.py", "x = rb'(?:a){0,3}+'\n", "a.py:1 repeats"),
         (tidy.large_files, "docs/a.md", "x" * 1_000_001, "1000001 bytes"),
         (
             tidy.root_imports,

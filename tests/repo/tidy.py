@@ -33,6 +33,7 @@ VAGUE_MODULE_NAMES = frozenset({"utils", "util", "common", "helpers", "helper", 
 
 # Spelt in pieces, so that this file doesn't find itself.
 UNFINISHED = re.compile(r"\b(NotImplemented" + r"Error|TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
+POSSESSIVE_GROUP = re.compile(r"(?:(?<!\\)\)[*+?]|\{[\d,]+\})\+(?=[^\s=])")
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:ho" + r"me|ro" + r"ot|wo" + r"rk|Us" + r"ers)/\w+")
 REFERENCE_WORDS = re.compile(r"\bse" + r"eds? 0\d+|\bse" + r"ed documents?\b", re.IGNORECASE)
 BLANKET_IGNORE = re.compile(r"#\s*(?:type:\s*igno" + r"re(?!\[)|no" + r"qa(?!:\s*[A-Z]))")
@@ -151,6 +152,20 @@ def leftovers(root: Path) -> list[str]:
                 if match := pattern.search(line):
                     faults.append(f"{name}:{number} has '{match.group()}': {advice}")
     return faults
+
+
+def possessive_groups(root: Path) -> list[str]:
+    """Regular expressions in src that repeat a group possessively.
+
+    CPython before 3.11.5 matches them wrongly (gh-106052): functions that a text calls were not found.
+    An atomic group, ``(?>(?:...)*)``, means the same and is matched rightly by all versions.
+    """
+    return [
+        f"{module.name}:{number} repeats a group possessively: use an atomic group"
+        for module in tree.modules(root, "src")
+        for number, line in enumerate(module.path.read_text(encoding="utf-8").splitlines(), start=1)
+        if POSSESSIVE_GROUP.search(line)
+    ]
 
 
 def large_files(root: Path) -> list[str]:

@@ -42,7 +42,7 @@ _INT8: Final = 20
 _DIGITS: Final = re.compile(rb"-?[0-9]{1,19}")
 _ASIDE: Final = frozenset({b"BEGIN", b"START TRANSACTION", b"SET", b"SAVEPOINT", b"RELEASE"})
 
-_COMMENT: Final = rb"(?:\s|/\*[^*/]*\*/)*+"
+_COMMENT: Final = rb"(?>(?:\s|/\*[^*/]*\*/)*)"
 _NEXTVAL: Final = re.compile(
     _COMMENT + rb"select\s+(?:pg_catalog\s*\.\s*)?nextval\s*\(\s*'((?:[^'\\]|'')+)'\s*"
     rb"(?:::\s*(?:pg_catalog\s*\.\s*)?regclass\s*)?\)"

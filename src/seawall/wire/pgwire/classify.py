@@ -77,10 +77,10 @@ _LOST: Final = b"'"  # what doesn't end, or not for certain; nothing else leaves
 # those beside bytes that depend on the encoding.
 _OPAQUE: Final = re.compile(
     rb"--[^\n\r]*"
-    rb"|/\*[^*/]*+(?:(?:\*(?!/)|/(?!\*))[^*/]*+)*+\*/"
-    rb"|(?<!" + _WORD + rb")[eE]'(?:[^'\\\x80-\xff]|''|\\[\x00-\x7f])*+'"
-    rb"|'[^'\\]*+(?:''[^'\\]*+)*+'"
-    rb'|"[^"]*+(?:""[^"]*+)*+"'
+    rb"|/\*[^*/]*+(?>(?:(?:\*(?!/)|/(?!\*))[^*/]*+)*)\*/"
+    rb"|(?<!" + _WORD + rb")[eE]'(?>(?:[^'\\\x80-\xff]|''|\\[\x00-\x7f])*)'"
+    rb"|'[^'\\]*+(?>(?:''[^'\\]*+)*)'"
+    rb'|"[^"]*+(?>(?:""[^"]*+)*)"'
     rb"|" + _DOLLAR + rb"(" + _TAG + rb")\$.*?\$\1\$"
     rb"|((?:['\"]|/\*|" + _DOLLAR + _TAG + rb"\$).*)",
     re.DOTALL,
@@ -106,7 +106,7 @@ _ANALYZE: Final = re.compile(_BEFORE + rb"analy[sz]e" + _AFTER)
 _EXPLAIN: Final = re.compile(rb"[\s(]*+explain\s*+(?:\([^()]*+\))?\s*(?:verbose" + _AFTER + rb")?")
 _NAME: Final = rb"\x02?[a-z_\x80-\xff][\w$\x80-\xff]*+"
 _DECLARE: Final = re.compile(
-    rb"[\s(]*+declare\s+" + _NAME + rb"\s+(?:(?:binary|insensitive|asensitive|scroll|no\s+scroll)\s+)*+"
+    rb"[\s(]*+declare\s+" + _NAME + rb"\s+(?>(?:(?:binary|insensitive|asensitive|scroll|no\s+scroll)\s+)*)"
     rb"cursor\s+(?:with(?:out)?\s+hold\s+)?for" + _AFTER
 )
 _FROM: Final = re.compile(_BEFORE + rb"from" + _AFTER)
@@ -133,10 +133,10 @@ _CALL: Final = re.compile(
     _BEFORE
     + rb"(?:([a-z_]++)"
     + _AFTER
-    + rb"\s*)?((?:"
+    + rb"\s*)?((?>(?:"
     + _BEFORE
     + _NAME
-    + rb"\s*+\.\s*+){0,3}+"
+    + rb"\s*+\.\s*+){0,3})"
     + _BEFORE
     + _NAME
     + rb")\s*+\("

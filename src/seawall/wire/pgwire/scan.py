@@ -93,9 +93,9 @@ _LOST: Final = b"'"  # what doesn't end, or not for certain; nothing else leaves
 _OPAQUE: Final = re.compile(
     rb"--[^\n\r]*"
     rb"|/\*.*?\*/"
-    rb"|(?<!" + _WORD + rb")[eE]'(?:[^'\\\x80-\xff]|''|\\[\x00-\x7f])*+'"
-    rb"|'[^'\\]*+(?:''[^'\\]*+)*+'"
-    rb"|(?:(?<!" + _WORD + rb')[uU]&)?"[^"]*+(?:""[^"]*+)*+"'
+    rb"|(?<!" + _WORD + rb")[eE]'(?>(?:[^'\\\x80-\xff]|''|\\[\x00-\x7f])*)'"
+    rb"|'[^'\\]*+(?>(?:''[^'\\]*+)*)'"
+    rb"|(?:(?<!" + _WORD + rb')[uU]&)?"[^"]*+(?>(?:""[^"]*+)*)"'
     rb"|" + _DOLLAR + rb"(" + _TAG + rb")\$.*?\$\1\$"
     rb"|((?:['\"]|/\*|" + _DOLLAR + _TAG + rb"\$).*)",
     re.DOTALL,
@@ -126,7 +126,7 @@ _STATEFUL_CODE: Final = re.compile(
 )
 _LOAD_TEXT: Final = re.compile(rb"(?<!" + _WORD + rb")load\s*(?:e?'|u&'|\$|--|/\*)")
 
-_ARGUMENT: Final = rb"(?:[^(),;]|\([^();]*\))*+"
+_ARGUMENT: Final = rb"(?>(?:[^(),;]|\([^();]*\))*)"
 _LOCAL_CALL: Final = re.compile(
     rb"set_config\s*\(" + _ARGUMENT + rb"," + _ARGUMENT + rb",\s*(?:is_local\s*(?:=>|:=)\s*)?true\s*\)"
 )
