@@ -133,9 +133,8 @@ class Client(Speech):
                     if server.status != IDLE or self.stay:
                         server.since = CLOCK()
                         if journal is not None and journal.resolves:
-                            if journal.changed or data[5] in COMMIT_LETTERS:
-                                if journal.changed or not journal.changes_nothing:
-                                    data = self._asked(server, journal, data)
+                            if journal.changed or (data[5] in COMMIT_LETTERS and not journal.changes_nothing):
+                                data = self._asked(server, journal, data)
                             elif data[5] in CHANGE_LETTERS and not journal.sampled_at:
                                 journal.changed = data[5:11].lower() in CHANGING
                                 if journal.changed and self.asks_behind:

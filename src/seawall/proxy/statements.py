@@ -106,8 +106,7 @@ def texts_bytes(statements: dict[bytes, Statement] | None) -> int:
 
 def parse_suspicion(tail: bytes) -> int:
     """Flags of what running a parsed text may change in the session."""
-    look = parse_glance(tail)
-    return max(0, look)
+    return max(0, parse_glance(tail))
 
 
 def parse_glance(tail: bytes) -> int:
