@@ -113,6 +113,27 @@ def test_what_is_too_long_is_let_go(limits, said):
     assert not made.spoiled
 
 
+def test_only_whole_chunks_that_were_all_proven_change_nothing():
+    made = journal(chunks=3)
+    for _ in range(2):
+        made.say(b"read")
+        made.proven += 1
+    assert made.changes_nothing
+    made.say(b"write")
+    assert not made.changes_nothing
+    made.unsay(5)  # what is left are the two that were counted, but any of them may have been cut
+    assert not made.changes_nothing
+    made.clear()
+    made.say(b"write")
+    for _ in range(3):
+        made.say(b"read")
+        made.proven += 1
+    assert made.spoiled  # what was forgotten must not be made up for by what is said from now on
+    made.say(b"read")
+    made.proven += 1
+    assert not made.changes_nothing
+
+
 # --- what was seen ------------------------------------------------------------------------------------------
 
 name = st.sampled_from(["id", "a longer name", ""])
