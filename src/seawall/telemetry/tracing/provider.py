@@ -1,0 +1,236 @@
+"""The tracer provider: what an application installs, and what forks.
+
+Makes tracers, one per instrumentation scope, and holds what they share: segments, lane, limits, plug-ins. The
+clock of the machine is read here by default and nowhere else in the package.
+
+Forks. Before one, what is open gets its ids, so that parent and child process mean the same by them. In the
+child the ids that follow are seeded anew, open segments are abandoned and the lane is emptied, all counted:
+the parent has the same spans and exports them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+from weakref import WeakSet
+
+from opentelemetry import trace as api
+from opentelemetry.util.types import Attributes as GivenAttributes
+
+from seawall.telemetry.tracing.current import SPAN_KEY, get_current
+from seawall.telemetry.tracing.ids import Dice, SystemDice
+from seawall.telemetry.tracing.lane import Lane, LaneStatistics
+from seawall.telemetry.tracing.origin import AnyResource, Origin
+from seawall.telemetry.tracing.plugged import PluggedTracer, Plugins, Processor, Sampler
+from seawall.telemetry.tracing.readable import InstrumentationScope, Resource
+from seawall.telemetry.tracing.segment import Segments, SegmentStatistics
+from seawall.telemetry.tracing.settings import Limits, Sampling
+from seawall.telemetry.tracing.span import Span
+from seawall.telemetry.tracing.tracer import Tracer
+
+__all__ = ["TracerProvider", "TracingStatistics"]
+
+OTHER_SCOPE: Final = "__other__"
+"""The scope of the tracer that is shared once there are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracingStatistics:
+    """One moment of a provider.
+
+    Attributes:
+        segments: What became of segments and spans.
+        lane: What waits for export.
+        tracers: Instrumentation scopes known.
+        tracers_shared: Requests for a tracer that got the shared one.
+    """
+
+    segments: SegmentStatistics
+    lane: LaneStatistics
+    tracers: int
+    tracers_shared: int
+
+
+@final
+class TracerProvider(api.TracerProvider):
+    """Light spans behind OpenTelemetry's API.
+
+    Args:
+        resource: The process; this package's record or the SDK's.
+        sampling: How segments are judged.
+        limits: What is bounded.
+        sampler: A sampler of the SDK, in place of the ratio.
+        dice: Where ids come from.
+        now_ns: The monotonic clock.
+        wall_ns: Nanoseconds since 1970.
+
+    Attributes:
+        lane: Where finished spans wait.
+        segments: Where they are judged.
+    """
+
+    def __init__(
+        self,
+        *,
+        resource: AnyResource | None = None,
+        sampling: Sampling | None = None,
+        limits: Limits | None = None,
+        sampler: Sampler | None = None,
+        dice: Dice | None = None,
+        now_ns: Callable[[], int] = time.perf_counter_ns,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._limits = limits if limits is not None else Limits()
+        self._resource: AnyResource = resource if resource is not None else Resource()
+        self._dice: Dice = dice if dice is not None else SystemDice()
+        self._now_ns = now_ns
+        self.lane: Lane[Span] = Lane(self._limits.lane_spans, reserve=self._limits.lane_reserve)
+        self.segments = Segments(
+            self.lane,
+            sampling=sampling if sampling is not None else Sampling(),
+            limits=self._limits,
+            dice=self._dice,
+            wall_ns=wall_ns,
+        )
+        self.segments.by_ratio = sampler is None
+        self._plugins = Plugins(self.segments, sampler)
+        self._tracers: dict[InstrumentationScope, Tracer] = {}
+        self._shared: Tracer | None = None
+        self._tracers_shared = 0
+        _living.add(self)
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: GivenAttributes = None,
+    ) -> Tracer:
+        """The tracer of one instrumentation scope; the same one each time.
+
+        Args:
+            instrumenting_module_name: The library that makes spans.
+            instrumenting_library_version: Its version.
+            schema_url: The schema its spans follow.
+            attributes: More about it.
+
+        Returns:
+            Its tracer, or a shared one if there are too many.
+        """
+        scope = InstrumentationScope(
+            str(instrumenting_module_name or ""), instrumenting_library_version, schema_url, attributes
+        )
+        tracer = self._tracers.get(scope)
+        if tracer is not None:
+            return tracer
+        if len(self._tracers) < self._limits.tracers:
+            return self._tracers.setdefault(scope, self._make(scope))
+        self._tracers_shared += 1
+        if self._shared is None:
+            self._shared = self._make(InstrumentationScope(OTHER_SCOPE))
+        return self._shared
+
+    def _make(self, scope: InstrumentationScope) -> Tracer:
+        origin = Origin(
+            self.segments, limits=self._limits, resource=self._resource, scope=scope, now_ns=self._now_ns
+        )
+        tracer = Tracer(origin)
+        if self._plugged:
+            tracer.delegate = PluggedTracer(origin, self._plugins)
+        return tracer
+
+    @property
+    def _plugged(self) -> bool:
+        return self._plugins.sampler is not None or bool(self._plugins.processors)
+
+    def add_span_processor(self, span_processor: Processor) -> None:
+        """Install a span processor of the SDK. From now on spans start the long way."""
+        self._plugins.processors += (span_processor,)
+        for tracer in [*self._tracers.values(), *([] if self._shared is None else [self._shared])]:
+            if tracer.delegate is None:
+                tracer.delegate = PluggedTracer(tracer.origin, self._plugins)
+
+    @property
+    def resource(self) -> AnyResource:
+        """The process that all spans come from."""
+        return self._resource
+
+    @property
+    def sampler(self) -> Sampler | None:
+        """The sampler that is plugged in."""
+        return self._plugins.sampler
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Let the installed span processors export; the lane is its exporter's business.
+
+        Args:
+            timeout_millis: For all of them together.
+
+        Returns:
+            Whether all have said that they are done.
+        """
+        until = self._now_ns() + timeout_millis * 1_000_000
+        done = True
+        for processor in self._plugins.processors:
+            left = max(until - self._now_ns(), 0) // 1_000_000
+            try:
+                done = processor.force_flush(left) is not False and done
+            except Exception:  # noqa: BLE001  # somebody else's code
+                self.segments.plugin_errors += 1
+                done = False
+        return done
+
+    def shutdown(self) -> None:
+        """Close the lane and shut the installed span processors down. What waits can still be taken."""
+        self.lane.close()
+        for processor in self._plugins.processors:
+            try:
+                processor.shutdown()
+            except Exception:  # noqa: BLE001  # somebody else's code
+                self.segments.plugin_errors += 1
+
+    def before_fork(self) -> None:
+        """Give what is open its ids, which both processes will use."""
+        self.segments.settle_ids()
+        span: Any = get_current().get(SPAN_KEY)
+        if isinstance(span, Span):
+            span.context  # noqa: B018  # looking at it makes it
+
+    def after_fork_in_child(self) -> None:
+        """Draw other ids than the parent from now on, and leave to it what it has."""
+        self._dice.seed()
+        self.segments.abandon()
+        self.lane.forget()
+
+    def statistics(self) -> TracingStatistics:
+        """Counters of segments and lane."""
+        return TracingStatistics(
+            segments=self.segments.statistics(),
+            lane=self.lane.statistics(),
+            tracers=len(self._tracers),
+            tracers_shared=self._tracers_shared,
+        )
+
+    def __repr__(self) -> str:
+        return f"<TracerProvider {len(self._tracers)} tracers, {self.segments!r}, {self.lane!r}>"
+
+
+_living: WeakSet[TracerProvider] = WeakSet()
+"""Whom a fork concerns. The system keeps its fork hooks for ever, so it gets two for all providers."""
+
+
+def _before_fork() -> None:
+    for provider in list(_living):
+        provider.before_fork()
+
+
+def _after_fork_in_child() -> None:
+    for provider in list(_living):
+        provider.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

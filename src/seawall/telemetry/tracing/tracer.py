@@ -1,0 +1,203 @@
+"""The tracer: starts spans.
+
+A span is a child if its parent is of a segment that is open here; otherwise it is a local root and begins a
+segment. The common case runs straight through one function. As soon as a sampler or a span processor of the
+SDK is installed, the provider gives each tracer a delegate that takes the long way.
+"""
+
+# ruff: noqa: SLF001 -- a tracer builds spans from outside: a constructor would cost as much as the rest
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from opentelemetry import trace as api
+from opentelemetry.context.context import Context
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
+from opentelemetry.util.types import Attributes as GivenAttributes
+
+from seawall.telemetry.tracing.activation import Activation
+from seawall.telemetry.tracing.current import SPAN_KEY, get_current
+from seawall.telemetry.tracing.origin import AnyResource, Origin
+from seawall.telemetry.tracing.readable import BoundedLink, InstrumentationScope
+from seawall.telemetry.tracing.segment import Segments
+from seawall.telemetry.tracing.span import ObservedSpan, Span, Unrecorded
+
+__all__ = ["Tracer", "parent_context", "parent_in"]
+
+_new = object.__new__
+_UNSET = StatusCode.UNSET
+_INTERNAL = SpanKind.INTERNAL
+
+
+class Tracer(api.Tracer):
+    """Starts the spans of one instrumentation scope.
+
+    Args:
+        origin: What its spans have in common.
+        span_class: What it makes.
+
+    Attributes:
+        origin: As given.
+        delegate: Who starts the spans instead, while something is plugged in.
+    """
+
+    __slots__ = ("_span_class", "delegate", "origin")
+
+    def __init__(self, origin: Origin, span_class: type[Span] = Span) -> None:
+        self.origin = origin
+        self._span_class = span_class
+        self.delegate: api.Tracer | None = None
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = _INTERNAL,
+        attributes: GivenAttributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
+    ) -> api.Span:
+        """Start a span without making it the current one.
+
+        The arguments are those of OpenTelemetry's ``Tracer.start_span``; the attributes are copied. Returns a
+        span that records, or one that doesn't if its segment is full.
+        """
+        if self.delegate is not None:
+            return self.delegate.start_span(
+                name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+            )
+        origin = self.origin
+        segments = origin.segments
+        parent = get_current().get(SPAN_KEY) if context is None else parent_in(context)
+        family = parent.__class__
+        if (
+            family is Span or family is ObservedSpan or family is Unrecorded
+        ) and parent._segment.owner is segments:  # type: ignore[attr-defined]  # all three have it
+            if family is Unrecorded:
+                segments.unrecorded += 1
+                return cast("Unrecorded", parent)
+            segment = parent._segment  # type: ignore[attr-defined]  # as above
+            # no call between the test and the addition, so no other thread either
+            if segment.started >= origin.segment_spans:
+                segments.unrecorded += 1
+                return Unrecorded(cast("Span", parent), segment)
+            segment.started += 1
+            span = _new(self._span_class)
+            span._parent = parent  # type: ignore[assignment]  # a Span
+            span._root = False
+            span.began_ns = origin.now_ns()
+        else:
+            outer = None if parent is None else parent_context(parent)
+            began = origin.now_ns()
+            segment = segments.begin(outer, began)
+            span = _new(self._span_class)
+            span._parent = outer
+            span._root = True
+            span.began_ns = began
+        span._segment = segment
+        span._origin = origin
+        span.name = name
+        span.kind = kind
+        span.ended_ns = None
+        span.status_code = _UNSET
+        span._attributes = origin.own(attributes, origin.limits.attributes) if attributes else None
+        if links or start_time is not None or not (record_exception and set_status_on_exception):
+            self._add_rare(span, links, start_time)
+            span._record_exception = record_exception
+            span._set_status_on_exception = set_status_on_exception
+        return span
+
+    def _add_rare(self, span: Span, links: Sequence[Link] | None, start_time: object) -> None:
+        origin = self.origin
+        if start_time is not None:
+            if isinstance(start_time, int):
+                span.began_ns = start_time - span._segment.offset_ns
+            else:
+                origin.segments.failed += 1
+        if not links:
+            return
+        try:
+            made = [origin.link(link.context, link.attributes) for link in links]
+        except Exception:  # noqa: BLE001  # not a sequence of links, and telemetry raises nothing
+            origin.segments.failed += 1
+            return
+        kept: list[BoundedLink] = [link for link in made if link is not None]
+        span.dropped_links = max(len(kept) - origin.limits.links, 0)
+        span._links = kept[span.dropped_links :]
+
+    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917  # a faster class with the same three uses
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = _INTERNAL,
+        attributes: GivenAttributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
+        end_on_exit: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
+    ) -> Activation:
+        """A span around a ``with`` block, or around each call of a decorated function, async or not.
+
+        Args:
+            name: As in :meth:`start_span`.
+            context: As in :meth:`start_span`.
+            kind: As in :meth:`start_span`.
+            attributes: As in :meth:`start_span`.
+            links: As in :meth:`start_span`.
+            start_time: As in :meth:`start_span`.
+            record_exception: Whether an exception that leaves the block becomes an event.
+            set_status_on_exception: Whether it becomes the status.
+            end_on_exit: Whether the span ends with the block.
+
+        Returns:
+            A context manager that is a decorator too.
+        """
+        return Activation(
+            self,
+            (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception),
+            end_on_exit,
+            self.origin.segments,
+        )
+
+    @property
+    def segments(self) -> Segments:
+        """Where its spans are judged."""
+        return self.origin.segments
+
+    @property
+    def resource(self) -> AnyResource:
+        """The process that its spans come from."""
+        return self.origin.resource
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        """The library that it speaks for."""
+        return self.origin.scope
+
+    # read under this name by tests of instrumentation libraries
+    _instrumentation_scope = instrumentation_scope
+
+    def __repr__(self) -> str:
+        return f"<Tracer {self.origin.scope.name!r}>"
+
+
+def parent_in(context: object) -> object:
+    """The span that a context holds; ``None`` if it holds none or is no context."""
+    return context.get(SPAN_KEY) if isinstance(context, dict) else None
+
+
+def parent_context(parent: object) -> SpanContext | None:
+    """The context of a parent that is no open span of ours; ``None`` if it is invalid."""
+    if not isinstance(parent, api.Span):
+        return None
+    try:
+        # a span of somebody else's making may give anything
+        context: object = parent.get_span_context()
+    except Exception:  # noqa: BLE001  # or raise anything, and telemetry raises nothing
+        return None
+    return context if isinstance(context, SpanContext) and context.is_valid else None

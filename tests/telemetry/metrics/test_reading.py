@@ -1,0 +1,122 @@
+"""What a reader finds when it comes at the wrong moment."""
+
+from typing import Any
+
+import pytest
+
+from seawall.telemetry.metrics import shared_cells
+from seawall.telemetry.metrics.layout import NUMBER, TABLE_WORDS
+from seawall.telemetry.metrics.reading import read_histogram, read_native, read_stamped
+from tests.telemetry.metrics.host import TIME, Host, Turning, cell
+
+
+class Stopping:
+    """Words whose writer is stopped after so many stores: the others never arrive."""
+
+    left: int | None = None
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    @classmethod
+    def wrap(cls, words: Any) -> None:
+        cls.left = None
+        words.signed, words.doubles = cls(words.signed), cls(words.doubles)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.words[index]
+
+    def __setitem__(self, index: int, value: float) -> None:
+        cls = type(self)
+        if cls.left == 0:
+            return
+        self.words[index] = value
+        if cls.left is not None:
+            cls.left -= 1
+
+
+def words_of(count: int) -> Any:
+    return shared_cells.scrap(count)
+
+
+@pytest.mark.parametrize("stores", range(4))
+def test_a_histogram_whose_writer_stopped_after_any_store_has_a_sum_that_fits_its_counts(stores: int) -> None:
+    words = words_of(6)
+    Stopping.wrap(words)
+    wait = shared_cells.SharedHistogram((0.1, 1.0), words, 0)
+    for value, left in ((0.5, None), (2.0, stores)):
+        Stopping.left = left
+        wait.observe(value)
+    Stopping.left = None
+    taken = read_histogram(words, 0, 3)
+    assert taken == ((0.5, [0, 1, 0]) if stores < 2 else (2.5, [0, 1, 1]))
+    again = shared_cells.SharedHistogram((0.1, 1.0), words, 0)
+    again.observe(0.5)
+    assert read_histogram(words, 0, 3) == (taken[0] + 0.5, [0, 2, taken[1][2]])
+
+
+def test_a_histogram_is_read_again_when_an_observation_came_in_between() -> None:
+    words = words_of(6)
+    # Bucket 0 was read before its observation came, bucket 1 after: alone, the sum of counts would fit.
+    words.signed[2], words.signed[3], words.doubles[0], words.doubles[1] = 1, 2, 2.0, 1.0
+    words.signed = Turning(words.signed, 2, [1, 2, 2, 2])
+    assert read_histogram(words, 0, 3) == (2.0, [2, 0, 0])
+    assert words.signed.values == []
+
+
+def test_a_native_histogram_is_read_again_when_another_table_holds() -> None:
+    host = Host(rows=1)
+    time = cell(host.worker(0), TIME)
+    time.observe(2.0)
+    words, at = time._words, time._at
+    era = words.signed[at]
+    other = at + 1 + (1 - (era & 1)) * TABLE_WORDS
+    words.signed[other + NUMBER] = 0
+
+    plain = words.signed
+    words.signed = Turning(plain, at, [era + 1, era, era, era])
+    state = read_native(words, at)
+    words.signed = plain
+    assert state == time.snapshot()
+    host.block.close()
+
+
+def test_a_native_histogram_whose_writer_was_killed_while_lowering_is_what_it_was() -> None:
+    host = Host(rows=1)
+    time = cell(host.worker(0), TIME)
+    time.observe(2.0)
+    before = time.snapshot()
+    other = time._at + 1 + (1 - (time._words.signed[time._at] & 1)) * TABLE_WORDS
+    for word in range(other, other + TABLE_WORDS):
+        time._words.signed[word] = 77
+    assert read_native(time._words, time._at) == before
+    assert host.seen(TIME).snapshot() == before
+    host.block.close()
+
+
+@pytest.mark.parametrize("value", [2.0, 5.0, 0.0])
+def test_a_native_histogram_whose_writer_stopped_after_any_store_has_a_sum_that_fits_its_counts(
+    value: float,
+) -> None:
+    seen = []
+    for stores in range(6):
+        words = words_of(1 + 2 * TABLE_WORDS)
+        Stopping.wrap(words)
+        time = shared_cells.SharedNativeHistogram(3, words, 0, None)
+        time.observe(2.0)
+        Stopping.left = stores
+        time.observe(value)
+        Stopping.left = None
+        state = read_native(words, 0)
+        assert state is not None
+        assert state.sum == (2.0 if state.count == 1 else 2.0 + value)
+        seen.append(state.count)
+    assert seen == sorted(seen)
+    assert {seen[0], seen[-1]} == {1, 2}
+
+
+def test_a_stamped_gauge_is_read_again_while_it_is_written() -> None:
+    words = words_of(2)
+    words.doubles[0] = 5.0
+    words.doubles = Turning(words.doubles, 1, [1.0, 2.0])
+    assert read_stamped(words, 0) == (2.0, 5.0)
