@@ -1,5 +1,6 @@
 """Our registry in theirs."""
 
+import math
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from seawall.kernel.errors import UsageError
 from seawall.telemetry.bridge import RegistryCollector
 from seawall.telemetry.exposition import Settings, Writer
+from seawall.telemetry.metrics import Exemplar, Kind, Metric, Registry
 from tests.telemetry.exposition.registries import OPENMETRICS, TEXT, every_kind
 
 
@@ -88,3 +90,27 @@ def test_importing_the_bridge_does_not_load_prometheus_client() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=10
     )
     assert done.stdout == "False\n"
+
+
+def test_time_passes_for_their_scrapes_too() -> None:
+    now = 0.0
+    ours = Registry()
+    metric = Metric(name="size", kind=Kind.GAUGE, help="Size.", labels=("n",), idle_s=60.0)
+    for name in "ab":
+        ours.declare(metric).cell(name).set(1)
+    registry = CollectorRegistry()
+    registry.register(RegistryCollector(ours, clock=lambda: now))
+    assert generate_latest(registry).count(b"seawall_size{") == 2
+    now = 60.0
+    ours.declare(metric).cell("a").set(2)
+    assert b'seawall_size{n="a"} 2.0\n' in generate_latest(registry)
+    assert b'{n="b"}' not in generate_latest(registry)
+
+
+def test_an_exemplar_without_a_time_has_none_there() -> None:
+    ours = Registry()
+    exemplar = Exemplar((("trace_id", "a"),), 1.0, math.nan)
+    ours.declare(Metric(name="c", kind=Kind.COUNTER, help="C.")).cell().inc(1, exemplar)
+    registry = CollectorRegistry()
+    registry.register(RegistryCollector(ours))
+    assert '# {trace_id="a"} 1.0\n' in theirs.generate_latest(registry).decode()

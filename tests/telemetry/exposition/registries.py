@@ -1,17 +1,16 @@
 """Registries that the tests of the writers share."""
 
-from seawall.telemetry.exposition import FORMATS, Format
+from seawall.telemetry.exposition import Format
 from seawall.telemetry.metrics import Exemplar, Kind, Metric, Registry
-from seawall.telemetry.metrics.families import Local
 
-TEXT, TEXT_1, OPENMETRICS, OPENMETRICS_0, PROTOBUF = FORMATS
+TEXT, OPENMETRICS, PROTOBUF = Format
 
 TRACE = Exemplar((("trace_id", "4bf92f3577b34da6"),), 0.25, 1_520_879_607.789)
 
 
-def every_kind(cells: Local | None = None) -> Registry:
+def every_kind() -> Registry:
     """One family of each kind, with what makes each hard."""
-    registry = Registry(cells=cells)
+    registry = Registry()
     calls = registry.declare(
         Metric(
             name="calls",
@@ -77,7 +76,3 @@ def counters(count: int) -> Registry:
     for number in range(count):
         family.cell(str(number)).inc(number)
     return registry
-
-
-def text_formats() -> list[Format]:
-    return [TEXT, TEXT_1, OPENMETRICS, OPENMETRICS_0]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from seawall.telemetry.exposition import Native, Settings, Writer
-from seawall.telemetry.exposition.losses import Losses
+from seawall.telemetry.exposition import Settings, Writer
 from seawall.telemetry.exposition.protobuf import native_body, spans
-from seawall.telemetry.metrics import Exemplar, Kind, Metric, Registry
+from seawall.telemetry.exposition.values import Losses
+from seawall.telemetry.metrics import Exemplar, Exponential, Kind, Metric, Registry
 from seawall.telemetry.metrics.native import ZERO_THRESHOLD, key_of
 from tests.telemetry.exposition.metrics_proto import Histogram, decoded
 from tests.telemetry.exposition.registries import PROTOBUF, every_kind
@@ -117,11 +117,9 @@ def test_a_native_histogram_has_every_observation_in_its_bucket() -> None:
 def test_a_native_histogram_that_has_counted_nothing_is_told_from_a_classic_one(
     threshold: float, wanted: list[tuple[int, int]]
 ) -> None:
-    native = Native(
-        schema=3, zero_threshold=threshold, zero_count=0, positive={}, negative={}, count=0, sum=0.0
-    )
+    native = Exponential(schema=3, zero_threshold=threshold, zero_count=0, positive={}, negative={}, sum=0.0)
     found = Histogram()
-    found.ParseFromString(native_body(native, Losses()))
+    found.ParseFromString(native_body(native, (), Losses()))
     assert [(span.offset, span.length) for span in found.positive_span] == wanted
     assert (found.schema, found.zero_threshold, found.sample_count) == (3, threshold, 0)
 
@@ -136,15 +134,12 @@ def test_the_example_of_a_native_histogram_needs_its_time() -> None:
     assert writer.statistics().exemplars_dropped == 1
 
 
-def test_times_of_creation_when_asked_for() -> None:
-    found = families(every_kind(), created_at=1_500_000_000.5)
-    stamps = [
-        found["seawall_calls_total"].metric[0].counter.created_timestamp,
-        found["seawall_wait_seconds"].metric[0].histogram.created_timestamp,
-        found["seawall_query_seconds"].metric[0].histogram.created_timestamp,
-    ]
-    assert [(stamp.seconds, stamp.nanos) for stamp in stamps] == [(1_500_000_000, 500_000_000)] * 3
-    assert not families(every_kind())["seawall_calls_total"].metric[0].counter.HasField("created_timestamp")
+def test_an_alias_of_a_counter_is_one_whatever_it_is_called() -> None:
+    found = families(every_kind(), aliases=True)
+    for name in ("service_calls_total", "service_calls_count"):
+        assert found[name].type == COUNTER
+        assert [metric.counter.value for metric in found[name].metric] == [3.0, 0.5]
+    assert found["mpc_circuit_breaker_state"].type == GAUGE
 
 
 def test_small_gaps_are_filled_and_large_ones_begin_a_span() -> None:

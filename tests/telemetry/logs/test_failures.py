@@ -1,5 +1,6 @@
 """Exceptions: types and frames, no locals, no text that may hold data."""
 
+import ssl
 import sys
 
 import pytest
@@ -73,6 +74,9 @@ def test_what_never_holds_data_is_told():
     told = described(FileNotFoundError(2, PLANTED, f"/{PLANTED}"))
     assert (told["code"], told["message"]) == ("ENOENT", "No such file or directory")
     assert "code" not in described(OSError(PLANTED))
+    told = described(ssl.SSLError(1, PLANTED))  # a number of another list
+    assert "code" not in told
+    assert told["message"] == "<tuple 2>"
     assert described(Database(PLANTED))["code"] == "23505"
     Database.sqlstate = PLANTED[:5]
     try:
@@ -158,7 +162,7 @@ def test_a_deep_traceback_shows_its_innermost_frames():
     assert lines[-1] == f"… {302 - FRAMES_MAX} more"
 
 
-@pytest.mark.parametrize("given", [None, False, 0, "yes", (1, 2), (None, None, None)])
+@pytest.mark.parametrize("given", [None, False, 0, "yes", (1, 2), (None, None, None), (1, 1, 1)])
 def test_what_is_no_exception_is_none(given):
     assert exception_of(given) is None
 
@@ -171,4 +175,5 @@ def test_the_three_ways_to_name_an_exception():
         raise error
     except ValueError:
         assert exception_of(True) is error
+        assert exception_of(1) is error
         assert exception_of(sys.exc_info()) is error

@@ -161,16 +161,6 @@ def test_a_destination_that_cannot_be_opened_is_an_error_of_the_start(where):
         assert get_logger("x").is_enabled_for(20)
 
 
-def test_repetitions_are_reported_at_the_end(tmp_path):
-    with logging_to(tmp_path / "log", repeat_burst=2, repeat_window_s=3_600) as (handle, lines):
-        for _ in range(10):
-            get_logger("x").info("again")
-        assert len(lines()) == 2
-        assert handle.statistics().suppressed == 8
-    assert read(tmp_path / "log")[-1]["context"]["suppressed"] == 8
-    assert handle.statistics().offered == 3
-
-
 def test_statistics_balance(tmp_path):
     with logging_to(tmp_path / "log", message_chars=64) as (handle, lines):
         get_logger("x").info("x" * 1_000)
@@ -180,7 +170,7 @@ def test_statistics_balance(tmp_path):
     counts = handle.statistics()
     assert counts.offered == counts.accepted + counts.dropped == 2
     assert counts.accepted == counts.written + counts.failed + counts.queued
-    assert (counts.truncated, counts.mended, counts.errors) == (1, 1, 0)
+    assert (counts.truncated, counts.errors) == (1, 0)
     assert "closed" in repr(handle)
 
 

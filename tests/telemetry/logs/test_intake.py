@@ -1,22 +1,25 @@
-"""From a call to a record: messages, processors, repetitions, and nothing that raises."""
+"""From a call to a record: messages, processors, the current span, and nothing that raises."""
+
+import asyncio
 
 import pytest
+from opentelemetry import trace
 from structlog.exceptions import DropEvent
 
+from seawall.telemetry.logs import get_logger
 from seawall.telemetry.logs.failures import Failures
-from seawall.telemetry.logs.intake import ARGUMENTS_MAX, Intake
+from seawall.telemetry.logs.intake import ARGUMENTS_MAX, Intake, current_ids
 from seawall.telemetry.logs.redaction import MARGIN, Cut, Redaction
-from seawall.telemetry.logs.repeats import Repeats
+from tests.telemetry.logs.lines import logging_to
 
 
 class World:
-    def __init__(self, *processors, burst=0, window_ns=1_000, shown=("open",)):
+    def __init__(self, *processors, shown=("open",)):
         self.records = []
         self.intake = Intake(
             self.offer,
             redaction=Redaction(frozenset({"n"}), value_chars=50, keys_max=9),
             failures=Failures(frozenset(), 64),
-            repeats=Repeats(burst, window_ns),
             processors=processors,
             argument_loggers=shown,
             message_chars=64,
@@ -48,6 +51,8 @@ class World:
         ("%s", (b"x",), "<bytes 1>", "<bytes 1>"),
         ("%c", (-1,), "<int>", "<int>"),
         ("100% of %s", ("x",), "100<str 1>f <missing>", "100xf <missing>"),
+        ("%d", (10**5_000,), "<int>", "<int>"),
+        ("%(a)s", ({"a": 10**5_000},), "<int>", "<int>"),
     ],
 )
 def test_arguments_are_put_in_as_what_may_be_shown(template, args, withheld, shown):
@@ -103,7 +108,7 @@ def test_a_broken_processor_costs_its_part_only():
     assert world.intake.errors.value == 2
 
 
-def test_a_processor_that_logs_does_not_go_round_in_circles():
+def test_what_a_call_runs_may_log_without_going_round_in_circles():
     world = World()
 
     def logs(_, __, event):
@@ -113,6 +118,51 @@ def test_a_processor_that_logs_does_not_go_round_in_circles():
     world.intake._processors = (logs,)
     world.intake.take(20, "a", "outside", (), {}, None)
     assert [record[3] for record in world.records] == ["inside", "outside"]
+
+
+def test_calls_inside_of_calls_end():
+    world = World()
+
+    class Endless(Exception):
+        def __str__(self):
+            world.intake.take(20, "a", "inside", (), {}, self)
+            return "told"
+
+    world.intake._failures = Failures(frozenset({f"{Endless.__module__}.Endless"}), 64)
+    world.intake.take(20, "a", "outside", (), {}, Endless())
+    assert [record[3] for record in world.records] == ["inside", "outside"]
+    assert world.intake.errors.value == 1
+    world.records.clear()
+    world.intake.take(20, "a", "after", (), {}, None)
+    assert len(world.records) == 1
+
+
+class Proxy:
+    """Says that it is something else, and has an opinion about everything."""
+
+    def _never(self, *_):
+        raise AssertionError("a method of a value was called")
+
+    __class__ = property(_never)
+    __bool__ = __eq__ = __len__ = __str__ = __repr__ = _never
+    __hash__ = None
+
+
+def test_no_method_of_what_was_said_or_given_is_called():
+    world = World()
+    world.intake.take(20, "a", Proxy(), (Proxy(),), {"n": Proxy(), "user": Proxy()}, Proxy())
+    assert world.intake.errors.value == 0
+    assert world.records[0][3:6] == ("<Proxy>", {"n": "<Proxy>", "user": "<Proxy>"}, None)
+
+
+def test_an_exception_that_is_false_is_described_all_the_same():
+    class Empty(Exception):
+        def __len__(self):
+            return 0
+
+    world = World()
+    world.intake.take(40, "a", "failed", (), {}, Empty())
+    assert world.records[0][5]["type"].endswith("Empty")
 
 
 def test_nothing_raises_out_of_a_call():
@@ -126,20 +176,43 @@ def test_nothing_raises_out_of_a_call():
     assert world.intake.errors.value == 1
 
 
-def test_repetitions_are_suppressed_and_reported():
-    world = World(burst=2, window_ns=10**15)
-    for _ in range(10):
-        world.intake.take(20, "shop", "again", (), {}, None)
-    assert len(world.records) == 2
-    world.intake.report_repeats(1 << 62)
-    _, level, logger, message, context, *_ = world.records[2]
-    assert (level, logger, message) == (20, "seawall.telemetry.logs", "repeated: again")
-    assert context == {"repeated_logger": "shop", "repeated_level": "INFO", "suppressed": 8}
+def span(trace_id, span_id):
+    return trace.NonRecordingSpan(trace.SpanContext(trace_id, span_id, is_remote=False))
 
 
-def test_a_long_repeated_text_is_not_repeated_again():
-    world = World(burst=1, window_ns=10**15)
-    for _ in range(2):
-        world.intake.take(20, "shop", "x" * 1_000, (), {}, None)
-    world.intake.report_repeats(1 << 62)
-    assert world.records[-1][3] == "repeated"
+class Broken(trace.NonRecordingSpan):
+    def get_span_context(self):
+        raise RuntimeError("no context today")
+
+
+def test_the_current_span_is_named_and_without_one_there_is_none():
+    assert current_ids() == (0, 0)
+    with trace.use_span(span(0xA, 0xB)):
+        assert current_ids() == (0xA, 0xB)
+    assert current_ids() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "other", [span(0, 5), span(5, 0), span(1 << 128, 5), span(5, 1 << 64), Broken(trace.INVALID_SPAN_CONTEXT)]
+)
+def test_an_invalid_span_is_none(other):
+    with trace.use_span(other):
+        assert current_ids() == (0, 0)
+
+
+def test_each_task_has_its_own_span(tmp_path):
+    async def work(number):
+        with trace.use_span(span(number, number)):
+            await asyncio.sleep(0)
+            get_logger("tasks").info("at work", count=number)
+
+    async def main():
+        await asyncio.gather(*(work(number) for number in range(1, 6)))
+
+    with logging_to(tmp_path / "log") as (_, lines):
+        asyncio.run(main())
+        found = lines()
+    assert len(found) == 5
+    for line in found:
+        number = line["context"]["count"]
+        assert (line["traceId"], line["spanId"]) == (f"{number:032x}", f"{number:016x}")

@@ -39,6 +39,12 @@ def mask(text, *secrets):
         f"key {PEM} read",
         f"key {PEM[:60]} read {PLANTED}",
         f"access_token={PLANTED}",
+        f"{{'password': b'{PLANTED}', 'user': 'x'}}",
+        f"password=SecretStr('a b {PLANTED}')",
+        f"password=one,{PLANTED} dbname=shop",
+        f"password='never ended \\ {PLANTED}",
+        f'password="ends in a backslash {PLANTED}\\',
+        f"connecting to app:{PLANTED}@db:5432/shop",
         f"client-secret => {PLANTED}",
         f"ghp_{PLANTED.replace('-', '')} and sk-{PLANTED} and xoxb-{PLANTED}",
         f"SCRAM-SHA-256$4096:{PLANTED}",
@@ -68,6 +74,7 @@ def test_tokens_by_their_own_shape():
         "/var/lib/seawall/a-very-long-directory/with-many-parts/and-more/and-more",
         "the trace 4bf92f3577b34da6a3ce929d0e0e4736 was kept",
         "it's not 5 o'clock",
+        "ask bob@example.org at 12:30",
         "",
     ],
 )
@@ -110,10 +117,23 @@ def test_a_mask_does_not_pull_the_cut_end_into_what_is_shown():
     assert "abc" not in shown
 
 
+def test_a_quoted_value_ends_where_its_quotes_do():
+    assert mask('{"password":"a b","user":"x"}') == '{"password":***,"user":"x"}'
+    assert mask("password='a b' dbname=shop") == "password=*** dbname=shop"
+    assert mask('{"token":"","user":"x"}') == '{"token":***,"user":"x"}'
+
+
 @given(st.integers(0, 400))
 def test_a_url_that_was_cut_before_its_at_sign_shows_no_password(before):
     text = "." * before + f" postgres://app:{PLANTED * 30}@db"
     assert PLANTED[:6] not in Masks().text(cut(text, 64), 64)
+
+
+def test_texts_that_were_shortened_are_counted():
+    masks = Masks()
+    for text in ("short", "x" * 11, cut("y" * 11, 10)):
+        masks.text(text, 10)
+    assert masks.shortened == 2
 
 
 def test_what_was_withheld_is_not_looked_at():

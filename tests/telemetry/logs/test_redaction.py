@@ -98,11 +98,19 @@ def test_a_broken_time_zone_costs_its_value_only():
 
 
 def test_containers_are_copied_within_bounds():
-    value = {"a": [1, {"b": (2, {"c": [3]})}], PLANTED + " !": 1, 5: 6}
-    assert shown(value) == {"a": [1, {"b": "<tuple 2>"}], "omitted": 2}
+    value = {"shown": [1, {"shown": (2, {"shown": [3]})}], PLANTED + " !": 1, 5: 6}
+    assert shown(value) == {"shown": [1, {"shown": "<tuple 2>"}], "omitted": 2}
+    assert shown([True, 2.5, None, "x"]) == [True, 2.5, None, "x"]
     assert shown(list(range(70))) == [*range(64), "<6 more>"]
     wide = shown([[1] * 40, [2] * 40])
     assert sum(len(each) for each in wide) <= 64 + 2
+
+
+@pytest.mark.parametrize("key", ["password", "Shown", "SHOWN", "shown.", "Shown.shown"])
+def test_keys_inside_of_a_declared_mapping_have_to_be_declared_too(key):
+    assert shown({key: PLANTED, "shown": 1}) == {key: f"<str {len(PLANTED)}>", "shown": 1}
+    assert shown([[{key: {"shown": PLANTED}}]]) == [[{key: "<dict 1>"}]]
+    assert RULES.admit({key: PLANTED})[0] == {key: f"<str {len(PLANTED)}>"}
 
 
 def test_a_list_that_contains_itself_ends():

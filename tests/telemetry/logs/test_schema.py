@@ -10,7 +10,6 @@ from seawall.telemetry.logs.failures import Failures
 from seawall.telemetry.logs.intake import Intake
 from seawall.telemetry.logs.masking import Masks
 from seawall.telemetry.logs.redaction import Redaction
-from seawall.telemetry.logs.repeats import Repeats
 from seawall.telemetry.logs.schema import JsonLines, Limits
 from tests.telemetry.logs.lines import PLANTED, check
 
@@ -34,7 +33,6 @@ def built(*, secrets=(PLANTED,), argument_loggers=()):
         lambda record, size: records.append((record, size)) is None,
         redaction=Redaction(DECLARED, value_chars=LIMITS.value_chars, keys_max=64),
         failures=Failures(frozenset({"ArithmeticError"}), LIMITS.message_chars),
-        repeats=Repeats(0, 1),
         processors=(),
         argument_loggers=argument_loggers,
         message_chars=LIMITS.message_chars,
@@ -69,6 +67,7 @@ def wrapped(secret):
             bytearray(secret.encode()),
             [{"k": [secret, Opaque(secret)]}],
             lambda: secret,
+            {"n": {"password": secret, "State": secret}},
         ]
     )
 
@@ -164,12 +163,46 @@ def test_a_small_line_is_not_counted_as_cut():
     assert render.truncated == 0
 
 
-def test_lone_surrogates_are_mended_and_counted():
+def test_lone_surrogates_are_mended():
     intake, records, render = built()
     intake.take(20, "a", "f\udc80", (), {"state": "\ud800", "items": ["\ud800"]}, None)
     line = check(render(records[0][0]))
     assert (line["message"], line["context"]["state"], line["context"]["items"]) == ("f?", "?", ["?"])
-    assert render.mended == 1
+
+
+@pytest.mark.parametrize(
+    "character", ["\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u202e", "\u2066", "\u061c"]
+)
+def test_nothing_in_a_line_drives_a_terminal_or_ends_the_line(character):
+    intake, records, render = built()
+    intake.take(20, f"a{character}", f"é{character}b", (), {"state": character}, None)
+    data = render(records[0][0])
+    assert character not in data.decode()
+    line = check(data)
+    assert (line["message"], line["context"]) == (
+        f"é{character}b",
+        {"logger": f"a{character}", "state": character},
+    )
+
+
+def test_a_line_that_is_too_long_keeps_what_the_exception_is():
+    wide = "\U0001d4b3"  # a letter that has four bytes, and stands in identifiers
+    intake, records, render = built()
+    kind = type(wide * 64, (FileNotFoundError,), {"__module__": wide * 200})
+    context = {"state": "\x00" * 200, "items": ["\x00" * 100] * 60}
+    intake.take(20, wide * 100, "\x00" * 1_000, (), context, kind(2, "no"))
+    line = check(render(records[0][0]))
+    assert len(json.dumps(line, ensure_ascii=False).encode()) < LIMITS.line_bytes
+    assert line["exception"]["code"] == "ENOENT"
+    assert line["exception"]["type"].startswith(wide)
+    assert line["context"]["omitted"] == 2
+
+
+def test_a_cut_inside_of_a_list_is_counted():
+    intake, records, render = built()
+    intake.take(20, "a", "x", (), {"items": ["y" * 400]}, None)
+    render(records[0][0])
+    assert render.truncated == 1
 
 
 def test_a_key_called_logger_does_not_replace_the_loggers_name():

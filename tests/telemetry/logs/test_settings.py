@@ -20,12 +20,20 @@ def test_all_mistakes_are_named_at_once():
         "capacity": 1,
         "batch_s": True,
         "line_bytes": "9",
+        "message_chars": 64.5,
     }
     with pytest.raises(PolicyError) as caught:
         LogSettings(**wrong)
     keys = [problem.key.partition(".")[0] for problem in caught.value.problems]
     assert sorted(keys) == sorted(wrong)
     assert PLANTED not in str(caught.value)
+
+
+@pytest.mark.parametrize("secrets", [["abc"], [""], [f"secret-{number}" for number in range(257)]])
+def test_secrets_that_could_not_be_masked_are_refused(secrets):
+    with pytest.raises(PolicyError, match="secrets") as caught:
+        LogSettings(service="x", secrets=secrets)
+    assert "secret-1" not in str(caught.value)
 
 
 def test_levels_that_are_no_table():

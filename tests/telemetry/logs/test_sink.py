@@ -241,3 +241,28 @@ def test_a_thread_that_cannot_be_had_is_asked_for_again(sink, path, monkeypatch)
     sink.offer(record("b"), 1)
     assert sink.flush(10)
     assert path.read_text().split() == ["a", "b"]
+
+
+def test_what_cannot_be_written_at_the_end_is_counted_and_raises_nothing(path, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sink = sink_to(open_path(str(path)))
+    with pytest.raises(RuntimeError):
+        sink.offer(record("a"), 1)
+    sink.close(1)
+    assert (sink.accepted, sink.failed) == (1, 1)
+    assert balanced(sink)
+
+
+def test_reopening_starts_no_thread_and_holds_for_the_first_line(path):
+    sink = sink_to(open_path(str(path)), str(path))
+    path.rename(path.with_suffix(".1"))
+    before = threading.active_count()
+    sink.reopen()
+    assert threading.active_count() == before
+    sink.offer(record("a"), 1)
+    assert sink.flush(10)
+    assert path.read_text() == "a\n"
+    sink.close(5)

@@ -72,7 +72,7 @@ def test_everything_is_put_back(tmp_path):
     elsewhere = logging.StreamHandler(io.StringIO())
     root = logging.getLogger()
     root.handlers += [console, elsewhere]
-    names = ["", "third", *TAMED]
+    names = ["", "third", "untouched.before", *TAMED]
     try:
 
         def state():
@@ -82,6 +82,7 @@ def test_everything_is_put_back(tmp_path):
         before = state()
         with logging_to(tmp_path / "log", levels={"third": "DEBUG"}) as (handle, _):
             handle.set_level("third", "ERROR")
+            handle.set_level("untouched.before", "ERROR")
             handle.set_level("root", "ERROR")
             assert logging.getLogger("third").level == logging.ERROR
             assert console not in root.handlers

@@ -1,6 +1,7 @@
 """Series by label values: always an answer, always counted, never more than the limits."""
 
 import gc
+import os
 import sys
 import threading
 from typing import Any
@@ -9,17 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seawall.telemetry.metrics import locks
 from seawall.telemetry.metrics.cardinality import OTHER, OVERFLOW
 from seawall.telemetry.metrics.cells import Counter, Gauge, Histogram, Info, NativeHistogram, StateSet
-from seawall.telemetry.metrics.families import Family, Local
+from seawall.telemetry.metrics.families import SLICE, Family, Local
 from seawall.telemetry.metrics.metric import Kind, Metric
 from seawall.telemetry.metrics.registry import Registry
-from seawall.telemetry.metrics.threaded import (
-    ThreadedCounter,
-    ThreadedGauge,
-    ThreadedHistogram,
-    ThreadedNativeHistogram,
-)
 
 
 def family(
@@ -27,6 +23,14 @@ def family(
 ) -> Family:
     metric = Metric(name="calls", kind=kind, help="Calls.", labels=labels, **more)
     return Registry(series_limit=series).declare(metric)
+
+
+def swept(of: Family, now: float) -> int:
+    """Sweep at once; how many were forgotten."""
+    before = of.forgotten
+    for _ in of.sweep(now):
+        continue
+    return of.forgotten - before
 
 
 def test_a_series_has_one_cell() -> None:
@@ -106,14 +110,29 @@ def test_a_removed_series_makes_room() -> None:
     assert calls.statistics().series == 1
 
 
-def test_which_series_stands_for_which_values() -> None:
+def test_which_series_answers_for_which_values() -> None:
     calls = family(("path", "method"), values_limit=2, limit=3)
     for path in ("/a", "/b", "/c"):
         calls.cell(path, "GET")
-    calls.cell("/a", "PUT")
-    assert calls.standing_for(("/a", "GET")) == ("/a", "GET")
-    assert calls.standing_for(("/c", "GET")) == (OTHER, "GET")
-    assert calls.standing_for(("/a", "PUT")) == (OVERFLOW, OVERFLOW)
+    for values, answered in (
+        (("/a", "GET"), ("/a", "GET")),
+        (("/c", "GET"), (OTHER, "GET")),
+        (("/a", "PUT"), (OVERFLOW, OVERFLOW)),
+        (("/a",), (OVERFLOW, OVERFLOW)),
+    ):
+        assert calls.admit(values) == (answered, calls.cells[answered])
+
+
+def test_who_asks_for_the_overflow_series_by_name_gets_it_and_the_books_stay_right() -> None:
+    calls = family(limit=1)
+    for _ in range(3):
+        calls.cell(OVERFLOW).inc()
+        calls.remove(OVERFLOW)
+    now = calls.statistics()
+    assert (now.series, now.offered, now.overflowed) == (0, 0, 0)
+    calls.cell("/a").inc()
+    assert calls.cell("/b") is calls.cell(OVERFLOW)
+    assert calls.statistics().series == 1
 
 
 @given(
@@ -155,30 +174,30 @@ def test_an_idle_gauge_is_forgotten_and_a_used_one_is_not() -> None:
     sizes.cell("/idle").set(1)
     sizes.cell("/used").set(1)
     sizes.cell("/asked").function = lambda: 5
-    assert sizes.sweep(0.0) == 0
-    assert sizes.sweep(59.0) == 0
+    assert swept(sizes, 0.0) == 0
+    assert swept(sizes, 59.0) == 0
     sizes.cell("/used").set(2)
-    assert sizes.sweep(60.0) == 1
+    assert swept(sizes, 60.0) == 1
     assert set(sizes.cells) == {("/used",), ("/asked",)}
     assert sizes.statistics().series == 2
-    assert sizes.sweep(119.0) == 0
-    assert sizes.sweep(120.0) == 1
+    assert swept(sizes, 119.0) == 0
+    assert swept(sizes, 120.0) == 1
     assert set(sizes.cells) == {("/asked",)}
 
 
 def test_an_idle_gauge_that_is_still_held_comes_back_when_it_is_written() -> None:
     sizes = family(kind=Kind.GAUGE, idle_s=60.0)
     gauge = sizes.cell("/a")
-    sizes.sweep(0.0)
-    sizes.sweep(60.0)
+    swept(sizes, 0.0)
+    swept(sizes, 60.0)
     assert sizes.cells == {}
-    sizes.sweep(61.0)
+    swept(sizes, 61.0)
     assert sizes.cells == {}
     gauge.set(5)
-    sizes.sweep(62.0)
+    swept(sizes, 62.0)
     assert sizes.cells == {("/a",): gauge}
-    sizes.sweep(100.0)
-    sizes.sweep(160.0)
+    swept(sizes, 100.0)
+    swept(sizes, 160.0)
     assert sizes.cells == {}
     assert sizes.cell("/a") is gauge
 
@@ -186,24 +205,24 @@ def test_an_idle_gauge_that_is_still_held_comes_back_when_it_is_written() -> Non
 def test_an_idle_gauge_that_comes_back_to_a_full_family_waits() -> None:
     sizes = family(kind=Kind.GAUGE, idle_s=60.0, limit=1)
     gauge = sizes.cell("/a")
-    sizes.sweep(0.0)
-    sizes.sweep(60.0)
+    swept(sizes, 0.0)
+    swept(sizes, 60.0)
     sizes.cell("/b").set(1)
     gauge.set(5)
-    sizes.sweep(61.0)
+    swept(sizes, 61.0)
     assert set(sizes.cells) == {("/b",), (OVERFLOW,)}
     assert sizes.statistics().reasons["metric"] == 1
     sizes.remove("/b")
     gauge.set(6)
-    sizes.sweep(62.0)
+    swept(sizes, 62.0)
     assert sizes.cells["/a",] is gauge
 
 
 def test_an_idle_gauge_that_nobody_holds_is_gone() -> None:
     sizes = family(kind=Kind.GAUGE, idle_s=60.0)
     sizes.cell("/a").set(5)
-    sizes.sweep(0.0)
-    sizes.sweep(60.0)
+    swept(sizes, 0.0)
+    swept(sizes, 60.0)
     gc.collect()
     assert len(sizes._asleep) == 0
     assert sizes.cell("/a").value == 0
@@ -212,29 +231,19 @@ def test_an_idle_gauge_that_nobody_holds_is_gone() -> None:
 def test_totals_are_never_idle() -> None:
     calls = family()
     calls.cell("/a").inc()
-    assert calls.sweep(0.0) == calls.sweep(1e9) == 0
+    assert swept(calls, 0.0) == swept(calls, 1e9) == 0
     assert list(calls.cells) == [("/a",)]
 
 
-PLAIN = (Counter, Gauge, Histogram, NativeHistogram, StateSet, Info)
-THREADED = (ThreadedCounter, ThreadedGauge, ThreadedHistogram, ThreadedNativeHistogram, StateSet, Info)
+CELLS = (Counter, Gauge, Histogram, NativeHistogram, StateSet, Info)
 
 
-@pytest.mark.parametrize(("threaded", "classes"), [(False, PLAIN), (True, THREADED)])
-def test_which_cells_there_are(threaded: bool, classes: tuple[type, ...]) -> None:
-    for kind, expected in zip(Kind, classes, strict=True):
+def test_which_cells_there_are() -> None:
+    for kind, expected in zip(Kind, CELLS, strict=True):
         buckets = (1.0,) if kind is Kind.HISTOGRAM else ()
         states = ("up",) if kind is Kind.STATE_SET else ()
         metric = Metric(name="x", kind=kind, help="", buckets=buckets, states=states)
-        assert type(Local(threaded=threaded).make(metric, ())) is expected
-
-
-@pytest.mark.parametrize(("gil", "threaded"), [(True, False), (False, True)])
-def test_a_build_without_the_gil_gets_threaded_cells(
-    gil: bool, threaded: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: gil, raising=False)
-    assert Local().threaded is threaded
+        assert type(Local().make(metric, ())) is expected
 
 
 def test_threads_that_ask_for_the_same_series_get_one_cell() -> None:
@@ -255,3 +264,61 @@ def test_threads_that_ask_for_the_same_series_get_one_cell() -> None:
     assert sum(cell.value for cell in calls.cells.values()) == 12_000
     now = calls.statistics()
     assert (now.series, now.kept, now.overflowed) == (50, 50, 4 * 10 * 50)
+
+
+def test_a_gauge_made_in_the_middle_of_a_sweep_is_not_taken_for_the_one_before() -> None:
+    sizes = family(kind=Kind.GAUGE, idle_s=60.0, limit=2_000, values_limit=2_000)
+    for number in range(SLICE + 1):
+        sizes.cell(str(number))
+    swept(sizes, 0.0)
+    sweep = sizes.sweep(60.0)
+    next(sweep)
+    sizes.remove(str(SLICE))
+    sizes.cell(str(SLICE)).set(5)
+    for _ in sweep:
+        continue
+    assert {values: cell.value for values, cell in sizes.cells.items()} == {(str(SLICE),): 5}
+
+
+def test_no_lock_is_held_while_label_values_become_texts() -> None:
+    class Asking:
+        def __str__(self) -> str:
+            asked = threading.Thread(target=calls.cell, args=("/other",))
+            asked.start()
+            asked.join(timeout=5)
+            assert not asked.is_alive()
+            return "/asking"
+
+    calls = family()
+    calls.cell(Asking())
+    assert set(calls.cells) == {("/other",), ("/asking",)}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_in_the_middle_of_a_change_waits_for_its_end() -> None:
+    calls = family(limit=50, values_limit=60)
+    stop = threading.Event()
+
+    def churn() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            calls.cell(str(number % 60))
+            calls.remove(str(number % 60))
+
+    busy = threading.Thread(target=churn)
+    busy.start()
+    try:
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                if not locks.CHANGES.acquire(timeout=5):
+                    os._exit(1)
+                calls.cell("child")
+                now = calls.statistics()
+                own = sum(values != (OVERFLOW,) for values in calls.cells)
+                os._exit(now.series != own or now.offered != now.kept + now.overflowed)
+            assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        stop.set()
+        busy.join()

@@ -6,17 +6,18 @@ from hypothesis import strategies as st
 
 from seawall.telemetry.metrics.cardinality import OVERFLOW
 from seawall.telemetry.metrics.cells import Histogram, NativeHistogram
-from seawall.telemetry.metrics.gathering import SLICE, Collector
+from seawall.telemetry.metrics.families import SLICE
+from seawall.telemetry.metrics.gathering import Collector
 from seawall.telemetry.metrics.layout import NUMBER, Layout
 from seawall.telemetry.metrics.metric import Kind, Metric
 from seawall.telemetry.metrics.native import BUCKETS_MAX
-from seawall.telemetry.metrics.reading import READS_MAX
 from seawall.telemetry.metrics.registry import Registry
 from seawall.telemetry.metrics.shared import Block, Sheet
+from seawall.telemetry.metrics.shared_cells import READS_MAX
 from tests.telemetry.metrics.host import (
     BUILD,
     CALLS,
-    LATEST,
+    METRICS,
     OLDEST,
     SIZE,
     STATE,
@@ -27,6 +28,7 @@ from tests.telemetry.metrics.host import (
     Host,
     Turning,
     cell,
+    passed,
 )
 
 
@@ -49,28 +51,22 @@ def test_a_series_keeps_its_cell_from_scrape_to_scrape(host: Host) -> None:
     assert first.value == 2
 
 
-def test_metrics_that_nobody_has_made_are_left_out(host: Host) -> None:
+def test_metrics_that_nobody_has_made_have_no_series(host: Host) -> None:
     cell(host.worker(0), TOTAL)
-    assert [family.metric.name for family in host.collector.collect()] == ["total"]
+    assert list(host.collected()) == ["total"]
+    assert len(host.collector.families()) == len(METRICS) + 1
 
 
 def test_gauges_are_put_together_as_declared(host: Host) -> None:
     for number, value in enumerate((5, 9, 7)):
         worker = host.worker(number)
-        host.now = (10.0, 30.0, 20.0)[number]
-        for metric in (OLDEST, YOUNGEST, LATEST):
+        for metric in (OLDEST, YOUNGEST):
             cell(worker, metric).set(value)
         cell(worker, SIZE, "main").inc(value + 1)
         cell(worker, SIZE, "main").dec()
     assert host.seen(SIZE, "main").value == 21
     assert host.seen(OLDEST).value == 9
     assert host.seen(YOUNGEST).value == 5
-    assert host.seen(LATEST).value == 9
-    host.now = 40.0
-    cell(worker, LATEST).inc()
-    assert host.seen(LATEST).value == 8
-    cell(worker, LATEST).dec(2)
-    assert host.seen(LATEST).value == 6
 
 
 def test_states_and_facts(host: Host) -> None:
@@ -79,7 +75,7 @@ def test_states_and_facts(host: Host) -> None:
     cell(second, STATE, "db").set("closed")
     cell(second, BUILD, "1.0")
     assert host.seen(STATE, "db").state == 1
-    assert host.seen(BUILD, "1.0").value == 1
+    assert host.seen(BUILD, "1.0") is not None
     cell(first, STATE, "db").set("closed")
     assert host.seen(STATE, "db").state == 0
 
@@ -128,52 +124,90 @@ def test_the_totals_of_a_dead_worker_stay_and_its_gauges_go(host: Host) -> None:
     assert host.seen(SIZE, "main") is None
 
 
-def test_who_lives_may_be_said_by_the_caller(host: Host) -> None:
-    cell(host.worker(0), SIZE, "main").set(4)
-    assert host.seen(SIZE, "main", living={100}).value == 4
-    assert host.seen(SIZE, "main", living=set()) is None
-    assert host.seen(SIZE, "main", living={100}).value == 4
-
-
 def test_series_that_are_too_many_only_together_overflow_at_the_scrape(host: Host) -> None:
     for number in range(3):
         worker = host.worker(number)
         for path in ("/a", f"/{number}", f"/{number + 10}"):
             cell(worker, CALLS, path).inc()
-    assert sum(each.value for each in host.seen_all(CALLS).values()) == 9
-    assert set(host.seen_all(CALLS)) == {("/a",), ("/0",), ("/10",), (OVERFLOW,)}
+    assert sum(each.value for each in host.collected()["calls"].values()) == 9
+    assert set(host.collected()["calls"]) == {("/a",), ("/0",), ("/10",), (OVERFLOW,)}
     overflows = Metric(name="metric_overflow", kind=Kind.COUNTER, help="")
     assert host.seen(overflows, "calls").value == 4
     assert host.seen(overflows, "calls").value == 4
 
 
-def test_a_scrape_goes_in_slices() -> None:
+def counting(rows: int, series: int) -> Block:
+    """Workers that have counted once in each of so many series."""
     many = Metric(name="many", kind=Kind.COUNTER, help="", labels=("n",), limit=5_000, values_limit=5_000)
-    block = Block(Layout([many], rows=2))
-    for number in range(2):
-        family = Registry(cells=Sheet(block, number, pid=1)).declare(many)
-        for value in range(1_000):
+    block = Block(Layout([many], rows=rows))
+    for number in range(rows):
+        family = Registry(cells=Sheet(block, number)).declare(many)
+        for value in range(series):
             family.cell(str(value)).inc()
+    return block
+
+
+def total(collector: Collector) -> float:
+    return sum(each.value for family in collector.families() for each in family.cells.values())
+
+
+def test_a_collection_goes_in_slices() -> None:
+    block = counting(2, 1_000)
     collector = Collector(block)
-    pauses = sum(1 for _ in collector.slices())
-    assert pauses >= 3 * (1_000 // SLICE)
-    assert sum(each.value for each in collector.families()[0].cells.values()) == 2_000
+    assert passed(collector) >= 3 * (1_000 // SLICE)
+    assert total(collector) == 2_000
     assert repr(collector) == "<Collector series=1000 entries=2000>"
+    block.close()
+
+
+def test_a_slice_holds_fewer_of_what_takes_longer_to_read() -> None:
+    block = Block(Layout([TIME], rows=20))
+    for row in range(20):
+        Registry(cells=Sheet(block, row)).declare(TIME).cell().observe(1.0)
+    collector = Collector(block)
+    passed(collector)
+    assert passed(collector) == 1
+    (family,) = (family for family in collector.families() if family.cells)
+    assert family.cells[()].count == 20
+    block.close()
+
+
+def test_two_scrapes_at_once_collect_once() -> None:
+    block = counting(1, 500)
+    collector = Collector(block)
+    first = collector.refreshing(0.0)
+    next(first)
+    assert passed(collector) == 0
+    assert total(collector) == 0
+    assert sum(1 for _ in first) > 0
+    assert total(collector) == 500
+    assert passed(collector) > 0
+    block.close()
+
+
+def test_a_collection_that_was_given_up_leaves_nothing_half_done() -> None:
+    block = counting(1, 500)
+    collector = Collector(block)
+    given_up = collector.refreshing(0.0)
+    next(given_up)
+    given_up.close()
+    passed(collector)
+    assert total(collector) == 500
     block.close()
 
 
 def test_a_gauge_that_is_used_anew_between_two_looks_is_not_mistaken(host: Host) -> None:
     worker = host.worker(0)
     cell(worker, SIZE, "old").set(1)
-    slices = host.collector
-    slices.collect()
-    one = slices._sums["size", ("old",)]
+    host.collected()
+    one = host.collector._sums["size", ("old",)]
     worker.declare(SIZE).remove("old")
     cell(worker, SIZE, "new").set(2)
     # Between the scan and the reading: the entry has another head now.
-    slices._refresh(one, {0})
-    assert one.hidden
+    host.collector._refresh(one, {0})
+    assert ("size", ("old",)) not in host.collector._sums
     assert host.seen(SIZE, "new").value == 2
+    assert host.seen(SIZE, "old") is None
 
 
 def test_a_histogram_whose_writer_is_too_fast_stays_as_it_was(host: Host) -> None:
@@ -181,16 +215,15 @@ def test_a_histogram_whose_writer_is_too_fast_stays_as_it_was(host: Host) -> Non
     wait.observe(0.5)
     time.observe(0.5)
     assert (host.seen(WAIT).count, host.seen(TIME).count) == (1, 1)
-    for each, at in ((wait, wait._at + 2), (time, time._table + NUMBER)):
+    sums = [host.collector._sums[name, ()] for name in ("wait", "time")]
+    for each, at, one in ((wait, wait._at + 2, sums[0]), (time, time._table + NUMBER, sums[1])):
         each.observe(0.5)
         words = host.block.words
         plain, number = words.signed, words.signed[at]
         words.signed = Turning(plain, at, list(range(10, 10 + 2 * READS_MAX)))
-        host.collector._refresh(host.collector._sums["wait" if each is wait else "time", ()], {0})
+        host.collector._refresh(one, {0})
         words.signed = plain
         plain[at] = number
     assert host.collector.statistics().stale == 2
-    assert (host.collector._sums["wait", ()].cell.count, host.collector._sums["time", ()].cell.count) == (
-        1,
-        1,
-    )
+    assert [one.cell.count for one in sums] == [1, 1]
+    assert (host.seen(WAIT).count, host.seen(TIME).count) == (2, 2)

@@ -58,8 +58,8 @@ def test_how_large_a_cell_is() -> None:
         )
         for kind in Kind
     ]
-    assert words == [1, 2, 6, 1 + 2 * TABLE_WORDS, 2, 2]
-    assert [entry_words(UP, length) - ENTRY_WORDS - 2 for length in (0, 1, 32, 33)] == [0, 4, 4, 8]
+    assert words == [1, 1, 6, 1 + 2 * TABLE_WORDS, 1, 1]
+    assert [entry_words(UP, length) - ENTRY_WORDS - 1 for length in (0, 1, 32, 33)] == [0, 4, 4, 8]
 
 
 def test_what_every_row_begins_with() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from seawall.kernel.errors import PolicyError
-from seawall.telemetry.metrics.metric import LABELS_MAX, Aggregation, Kind, Metric
+from seawall.telemetry.metrics.metric import ALIASES_MAX, LABELS_MAX, Aggregation, Kind, Metric
 
 
 def metric(**changes) -> Metric:
@@ -37,11 +37,16 @@ def test_all_mistakes_are_named_at_once() -> None:
     [
         ("name", {"name": "queries_total"}),
         ("name", {"name": "queries:rate"}),
+        ("name", {"kind": Kind.INFO, "name": "build_info"}),
         ("unit", {"unit": "per cent"}),
+        ("unit", {"kind": Kind.INFO, "unit": "seconds"}),
+        ("unit", {"kind": Kind.STATE_SET, "states": ("up",), "unit": "ratio"}),
+        ("alias", {"alias": ("a b",)}),
+        ("alias", {"alias": tuple(f"a{number}" for number in range(ALIASES_MAX + 1))}),
         ("labels", {"labels": ("a", "a")}),
         ("labels", {"labels": ("__name",)}),
         ("labels", {"labels": tuple(f"l{number}" for number in range(LABELS_MAX + 1))}),
-        ("labels", {"kind": Kind.STATE_SET, "states": ("up",), "labels": ("queries",)}),
+        ("labels", {"kind": Kind.STATE_SET, "states": ("up",), "labels": ("state",)}),
         ("buckets", {"kind": Kind.HISTOGRAM}),
         ("buckets", {"kind": Kind.HISTOGRAM, "buckets": (1.0, float("inf"))}),
         ("buckets", {"kind": Kind.HISTOGRAM, "buckets": (2.0, 1.0)}),
@@ -80,4 +85,4 @@ def test_the_names_of_its_samples() -> None:
 def test_how_processes_are_merged_unless_said() -> None:
     assert metric(kind=Kind.GAUGE).merged_by is Aggregation.SUM
     assert metric(kind=Kind.STATE_SET, states=("up",)).merged_by is Aggregation.MAX
-    assert metric(kind=Kind.GAUGE, aggregation=Aggregation.LAST).merged_by is Aggregation.LAST
+    assert metric(kind=Kind.GAUGE, aggregation=Aggregation.MIN).merged_by is Aggregation.MIN

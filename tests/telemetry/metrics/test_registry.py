@@ -1,12 +1,16 @@
 """Metrics by name: declared once, bounded, and honest about what was put together."""
 
+from itertools import zip_longest
+
 import pytest
 
 from seawall.kernel.errors import UsageError
 from seawall.telemetry.metrics import registry as module
-from seawall.telemetry.metrics.cardinality import OVERFLOW, CardinalityReached
+from seawall.telemetry.metrics.cardinality import METRIC_OVERFLOW, OVERFLOW, CardinalityReached
+from seawall.telemetry.metrics.families import SLICE
 from seawall.telemetry.metrics.metric import Kind, Metric
-from seawall.telemetry.metrics.registry import METRIC_OVERFLOW, Registry
+from seawall.telemetry.metrics.registry import FAMILIES_SLICE, Registry
+from tests.telemetry.metrics.host import passed
 
 
 def metric(name: str = "calls", **more) -> Metric:
@@ -21,11 +25,11 @@ def test_declaring_again_finds_the_same_family() -> None:
 
 
 def test_families_are_in_the_order_of_their_names() -> None:
-    registry = Registry(namespace="shop")
+    registry = Registry()
     for name in ("b", "c", "a"):
         registry.declare(metric(name))
     assert [family.metric.name for family in registry.families()] == ["a", "b", "c"]
-    assert repr(registry) == "<Registry shop metrics=3 series=0/50000>"
+    assert repr(registry) == "<Registry metrics=3 series=0/50000>"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_typed_families() -> None:
     registry.histogram(metric("c", kind=Kind.HISTOGRAM, buckets=(1.0,))).cell("x").observe(1)
     registry.native_histogram(metric("d", kind=Kind.NATIVE_HISTOGRAM)).cell("x").observe(1)
     registry.state_set(metric("e", kind=Kind.STATE_SET, states=("up",))).cell("x").set("up")
-    assert registry.info(metric("f", kind=Kind.INFO)).cell("x").value == 1
+    assert repr(registry.info(metric("f", kind=Kind.INFO)).cell("x")) == "<Info>"
     with pytest.raises(UsageError, match="is a counter, not a gauge"):
         registry.gauge(metric("a"))
 
@@ -101,21 +105,23 @@ def test_what_is_close_is_told_to_the_callback_once_with_the_time() -> None:
     calls = registry.declare(metric(values_limit=100))
     for number in range(8):
         calls.cell(str(number))
-    assert registry.sweep(5.0) == facts
+    passed(registry, 5.0)
     assert [(fact.at, fact.name, fact.key, fact.count, fact.limit) for fact in facts] == [
         (5.0, "", "", 8, 10)
     ]
     for number in range(12):
         calls.cell(str(number))
-    registry.sweep(6.0)
-    registry.sweep(7.0)
+    passed(registry, 6.0)
+    passed(registry, 7.0)
     assert [(fact.at, fact.count, fact.overflowed) for fact in facts[1:]] == [(6.0, 10, 2)]
 
 
 def test_a_callback_that_raises_is_counted() -> None:
-    registry = Registry(on_fact=lambda fact: 1 // 0)
+    told = []
+    registry = Registry(on_fact=lambda fact: told.append(fact) or 1 // 0)
     registry.declare(metric(values_limit=1)).cell("/a")
-    assert len(registry.sweep(0.0)) == 1
+    passed(registry)
+    assert len(told) == 1
     assert registry.statistics().callback_errors == 1
 
 
@@ -123,8 +129,8 @@ def test_idle_gauges_are_forgotten_by_the_sweep() -> None:
     registry = Registry()
     sizes = registry.declare(metric("size", kind=Kind.GAUGE, idle_s=10.0))
     sizes.cell("/a")
-    registry.sweep(0.0)
-    registry.sweep(10.0)
+    passed(registry, 0.0)
+    passed(registry, 10.0)
     assert sizes.cells == {}
     assert registry.statistics().forgotten == 1
 
@@ -144,3 +150,26 @@ def test_the_worst_labels_first() -> None:
     ]
     assert (worst[0].overflowed, worst[0].examples) == (3, ("user-0", "user-1", "user-2"))
     assert registry.worst_labels(1) == worst[:1]
+
+
+def test_letting_time_pass_goes_in_slices() -> None:
+    registry = Registry()
+    sizes = registry.declare(metric("size", kind=Kind.GAUGE, idle_s=10.0, limit=5_000, values_limit=5_000))
+    for number in range(1_000):
+        sizes.cell(str(number))
+    assert passed(registry) == 1_000 // SLICE
+    for number in range(2 * FAMILIES_SLICE):
+        registry.declare(metric(f"m{number}"))
+    assert passed(registry) == 1_000 // SLICE + 2
+
+
+def test_two_scrapes_may_let_time_pass_at_once() -> None:
+    registry = Registry()
+    sizes = registry.declare(metric("size", kind=Kind.GAUGE, idle_s=10.0, limit=5_000, values_limit=5_000))
+    for number in range(1_000):
+        sizes.cell(str(number))
+    passed(registry)
+    first, second = registry.refreshing(10.0), registry.refreshing(10.0)
+    for _ in zip_longest(first, second):
+        continue
+    assert (len(sizes.cells), registry.statistics().forgotten) == (0, 1_000)

@@ -16,7 +16,7 @@ from seawall.telemetry.metrics.cells import Exemplar
 from seawall.telemetry.metrics.gathering import Collector
 from seawall.telemetry.metrics.layout import Head, Layout
 from seawall.telemetry.metrics.metric import Kind, Metric
-from seawall.telemetry.metrics.shared import Block, Sheet
+from seawall.telemetry.metrics.shared import Block
 from tests.telemetry.metrics.host import (
     BUILD,
     CALLS,
@@ -29,6 +29,7 @@ from tests.telemetry.metrics.host import (
     WAIT,
     Host,
     cell,
+    passed,
 )
 
 
@@ -49,9 +50,8 @@ def test_a_native_histogram_whose_schema_is_lowered_stays_whole(host: Host) -> N
     assert host.seen(TIME).snapshot() == time.snapshot()
 
 
-@pytest.mark.parametrize("threaded", [False, True])
-def test_cells_refuse_what_plain_ones_refuse(host: Host, threaded: bool) -> None:
-    worker = host.worker(0, threaded)
+def test_cells_refuse_what_plain_ones_refuse(host: Host) -> None:
+    worker = host.worker(0)
     for each in (cell(worker, WAIT), cell(worker, TIME)):
         each.observe(0.5, Exemplar((), 0.5, 0.0))
         for wrong in (nan, "x", None):
@@ -82,7 +82,7 @@ def test_the_next_worker_continues_the_totals_and_starts_with_no_gauges(host: Ho
     cell(old, TIME).observe(2.0)
     cell(old, SIZE, "main").set(4)
     cell(old, STATE, "db").set("open")
-    host.collector.collect()
+    host.collected()
     host.block.retire(0)
     new = host.worker(0)
     assert host.seen(SIZE, "main") is None
@@ -103,7 +103,7 @@ def test_rows_that_change_hands_often_do_not_grow(host: Host) -> None:
         worker = host.worker(0)
         cell(worker, CALLS, "/a").inc()
         cell(worker, SIZE, "main").set(1)
-        host.collector.collect()
+        host.collected()
     assert host.seen(CALLS, "/a").value == 20
     used = host.sheets[0].statistics().used_bytes
     host.worker(0)
@@ -116,22 +116,21 @@ def test_an_idle_gauge_gives_its_place_to_another_one_and_does_not_write_there(h
     gauge = cell(worker, SIZE, "old")
     gauge.set(1)
     assert host.seen(SIZE, "old").value == 1
-    worker.sweep(0.0)
-    worker.sweep(10.0)
+    passed(worker, 0.0)
+    passed(worker, 10.0)
     used = host.sheets[0].statistics().used_bytes
     cell(worker, SIZE, "new").set(2)
     assert host.sheets[0].statistics().used_bytes == used
     gauge.set(9)
     assert host.seen(SIZE, "new").value == 2
     assert host.seen(SIZE, "old") is None
-    worker.sweep(11.0)
+    passed(worker, 11.0)
     assert host.seen(SIZE, "old").value == 9
     assert host.seen(SIZE, "new").value == 2
 
 
-@pytest.mark.parametrize("threaded", [False, True])
-def test_cells_that_were_removed_write_nowhere(host: Host, threaded: bool) -> None:
-    worker = host.worker(0, threaded)
+def test_cells_that_were_removed_write_nowhere(host: Host) -> None:
+    worker = host.worker(0)
     held = [(TOTAL, ()), (OLDEST, ()), (WAIT, ()), (TIME, ()), (STATE, ("db",)), (BUILD, ("1",))]
     cells = [cell(worker, metric, *values) for metric, values in held]
     for metric, values in held:
@@ -142,7 +141,7 @@ def test_cells_that_were_removed_write_nowhere(host: Host, threaded: bool) -> No
     wait.observe(1)
     time.observe(1)
     state.set("open")
-    assert host.collector.collect() == []
+    assert host.collected() == {}
     for metric, values in held:
         cell(worker, metric, *values)
     assert host.seen(TOTAL).value == host.seen(OLDEST).value == host.seen(STATE, "db").state == 0
@@ -169,8 +168,6 @@ def test_other_metrics_are_refused(host: Host) -> None:
     worker = host.worker(0)
     with pytest.raises(UsageError, match="not in the shared block"):
         worker.declare(Metric(name="late", kind=Kind.COUNTER, help=""))
-    with pytest.raises(UsageError, match="give the sheet a clock"):
-        Sheet(host.block, 1, pid=1)
     with pytest.raises(UsageError, match="declare the same"):
         Block(Layout([TOTAL], rows=3, row_bytes=256 * 1024), host.block.descriptor)
     with pytest.raises(UsageError, match=r"has \d+ bytes"):
@@ -225,6 +222,32 @@ def test_processes_count_together(host: Host) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_of_a_worker_counts_for_itself(host: Host) -> None:
+    worker = host.worker(0)
+    total, wait, time, size = (cell(worker, metric) for metric in (TOTAL, WAIT, TIME, OLDEST))
+    total.inc(5)
+    size.set(1)
+
+    def work() -> None:
+        for _ in range(100):
+            total.inc()
+            wait.observe(0.5)
+            time.observe(0.5)
+            size.set(77)
+        cell(worker, CALLS, "/child").inc()
+        assert (total.value, wait.count, time.count) == (105, 100, 100)
+        # What it opens itself is shared with the others as ever.
+        cell(host.worker(1), TOTAL).inc(3)
+
+    assert os.waitpid(fork(work), 0)[1] == 0
+    total.inc()
+    assert host.seen(TOTAL).value == 9
+    assert host.seen(OLDEST).value == 1
+    assert (host.seen(WAIT).count, host.seen(TIME).count) == (0, 0)
+    assert host.seen(CALLS, "/child") is None
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_worker_loses_nothing_it_has_counted_and_readers_see_no_torn_number(host: Host) -> None:
     ready, told = os.pipe()
 
@@ -271,14 +294,14 @@ def test_a_killed_worker_loses_nothing_it_has_counted_and_readers_see_no_torn_nu
 def test_a_process_that_is_no_fork_opens_the_block_by_its_descriptor(host: Host) -> None:
     cell(host.worker(0), TOTAL).inc(4)
     other = Block(Layout(METRICS, rows=3, row_bytes=256 * 1024), os.dup(host.block.descriptor))
-    cells = Collector(other).collect()
+    collector = Collector(other)
+    passed(collector)
     other.close()
-    assert [family.cells[()].value for family in cells if family.metric == TOTAL] == [4]
+    assert [family.cells[()].value for family in collector.families() if family.metric == TOTAL] == [4]
 
 
-@pytest.mark.parametrize("threaded", [False, True])
-def test_threads_of_a_worker_lose_nothing(host: Host, threaded: bool) -> None:
-    worker = host.worker(0, threaded)
+def test_threads_of_a_worker_lose_nothing(host: Host) -> None:
+    worker = host.worker(0)
     total, size, wait, time = (cell(worker, metric) for metric in (TOTAL, OLDEST, WAIT, TIME))
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

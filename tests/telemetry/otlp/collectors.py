@@ -1,11 +1,13 @@
 """Collectors that misbehave on command, certificates for those that speak TLS, lanes that tests fill."""
 
-import asyncio
 import contextlib
 import gzip
 import shutil
+import socket
+import socketserver
 import ssl
 import subprocess
+import threading
 from dataclasses import dataclass
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -13,16 +15,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from seawall.testing import VirtualClock
-from seawall.testing.loop import run
+from tests.telemetry.otlp.reading import spans_in
 
-IDLE_S = 0.05
-"""Real seconds that sockets and threads get before virtual time jumps."""
-
-
-def on_virtual_time(main, clock=None):
-    """Run ``main``; whatever waits for time doesn't."""
-    return run(main, clock or VirtualClock(), idle_s=IDLE_S)
+GIVE_UP_S = 10.0
+"""A test that has gone wrong ends after so long."""
 
 
 @dataclass
@@ -40,56 +36,40 @@ class Received:
     @property
     def names(self):
         """The names of its spans."""
-        message = ExportTraceServiceRequest.FromString(self.body)
-        return [s.name for r in message.resource_spans for scope in r.scope_spans for s in scope.spans]
+        return [span.name for span in spans_in(ExportTraceServiceRequest.FromString(self.body))]
 
 
-class Collector:
-    """An HTTP server on the loop that answers as it is told.
+class Collector(socketserver.ThreadingTCPServer):
+    """An HTTP server on threads that answers as it is told.
 
     Args:
         answers: What happens to the first requests, in order; those that follow are accepted.
         tls: For a server that speaks TLS.
     """
 
+    daemon_threads = True
+    block_on_close = True
+
     def __init__(self, *answers, tls=None):
-        self._answers = list(answers)
-        self._tls = tls
-        self._tasks = set()
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.answers = list(answers)
+        self.tls = tls
         self.requests = []
         self.connections = 0
+        self.over = threading.Event()
+        self.port = self.server_address[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1/traces"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
 
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1/traces"
+    def __enter__(self):
+        self._thread.start()
         return self
 
-    async def __aexit__(self, *_):
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        task = asyncio.current_task()
-        self._tasks.add(task)
-        self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while await self._one(reader, writer):
-                continue
-        writer.transport.abort()
-
-    async def _one(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        line, *lines = head.strip().split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
-        answer = self._answers.pop(0) if self._answers else accept
-        if not getattr(answer, "early", False):
-            raw = await reader.readexactly(int(headers["content-length"]))
-            self.requests.append(Received(line, headers, raw))
-        return await answer(writer)
+    def __exit__(self, *_):
+        self.over.set()
+        self.shutdown()
+        self._thread.join(GIVE_UP_S)
+        self.server_close()
 
     @property
     def names(self):
@@ -97,13 +77,47 @@ class Collector:
         return [name for request in self.requests for name in request.names]
 
 
+class _Connection(socketserver.StreamRequestHandler):
+    def setup(self):
+        self.server.connections += 1
+        if self.server.tls is not None:
+            self.request = self.server.tls.wrap_socket(
+                self.request, server_side=True, do_handshake_on_connect=False
+            )
+        super().setup()
+
+    def handle(self):
+        with contextlib.suppress(OSError):
+            while self._one():
+                continue
+
+    def _one(self):
+        line = self.rfile.readline().decode().strip()
+        if not line:
+            return False
+        headers = {}
+        while text := self.rfile.readline().decode("latin-1").strip():
+            name, _, value = text.partition(":")
+            headers[name.lower()] = value.strip()
+        answer = self.server.answers.pop(0) if self.server.answers else accept
+        if not getattr(answer, "early", False):
+            self.server.requests.append(
+                Received(line, headers, self.rfile.read(int(headers["content-length"])))
+            )
+        return answer(self)
+
+    def finish(self):
+        with contextlib.suppress(OSError):
+            super().finish()
+        self.request.close()
+
+
 def reply(status=200, headers="", body=b""):
     """Answer properly."""
 
-    async def answer(writer):
+    def answer(connection):
         head = f"HTTP/1.1 {status} Text\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
+        connection.wfile.write(head.encode() + body)
         return "close" not in headers
 
     return answer
@@ -115,10 +129,8 @@ accept = reply(body=ExportTraceServiceResponse().SerializeToString())
 def raw(data):
     """Answer with these bytes and close."""
 
-    async def answer(writer):
-        writer.write(data)
-        await writer.drain()
-        writer.close()
+    def answer(connection):
+        connection.wfile.write(data)
         return False
 
     return answer
@@ -138,18 +150,28 @@ def partial(rejected, message="too old"):
     return reply(body=said.SerializeToString(), headers="Content-Type: application/x-protobuf\r\n")
 
 
-async def hang(writer):
+def hang(connection):
     """Never answer."""
-    await asyncio.Event().wait()
+    connection.server.over.wait(GIVE_UP_S)
+    return False
 
 
-async def refused_port():
+def trickle(data, rest):
+    """Answer with ``data``, and then ``rest`` byte by byte for as long as anybody listens."""
+
+    def answer(connection):
+        connection.wfile.write(data)
+        while not connection.server.over.wait(0.005):
+            connection.wfile.write(rest)
+        return False
+
+    return answer
+
+
+def refused_port():
     """A port at which nobody listens."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 class Lane:
@@ -158,11 +180,16 @@ class Lane:
     def __init__(self, spans=()):
         self.spans = list(spans)
         self.takes = []
+        self.forgotten = 0
 
     def take(self, limit):
         taken, self.spans = self.spans[:limit], self.spans[limit:]
         self.takes.append(len(taken))
         return taken
+
+    def forget(self):
+        self.forgotten += len(self.spans)
+        self.spans = []
 
 
 @dataclass(frozen=True)

@@ -1,112 +1,107 @@
 import gc
+from collections import Counter
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from seawall.telemetry.otlp import Encoder, ProtobufForm, spans
-from seawall.telemetry.otlp.encode import DESCRIBED_LIMIT, JOIN_SPANS, STEP_SPANS
-from tests.telemetry.otlp.samples import Described, Light, light
+from seawall.telemetry.otlp.encode import ORIGINS_LIMIT, SLICE_BYTES, SLICE_SPANS, Encoder
+from tests.telemetry.otlp.reading import decoded, requests_of, spans_in
+from tests.telemetry.otlp.samples import Described, Happened, Light, light
 
 
-def requests_of(encoder, batch):
-    return [request for request in encoder.steps(batch) if request is not None]
+def steps_of(batch):
+    return list(Encoder(pytest.fail, request_bytes=1 << 20).steps(batch))
 
 
-def read(request):
-    return ExportTraceServiceRequest.FromString(b"".join(request.pieces))
-
-
-def ids(*messages):
+def ids(*requests):
     return [
         int.from_bytes(span.span_id)
-        for message in messages
-        for resource in message.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
+        for request in requests
+        for span in spans_in(ExportTraceServiceRequest.FromString(request.body))
     ]
 
 
 def test_no_spans_no_request():
-    assert list(Encoder().steps([])) == []
-    assert list(spans([])) == []
+    assert steps_of([]) == []
 
 
-def test_a_step_has_a_bounded_number_of_spans():
-    steps = list(Encoder().steps(light(3 * STEP_SPANS)))
-    assert [step is None for step in steps] == [True] * 3 + [False]
-    (request,) = requests_of(Encoder(step_spans=1), light(5))
-    assert (request.spans, request.size) == (5, sum(map(len, request.pieces)))
+def test_a_slice_has_a_bounded_number_of_spans():
+    assert [step is None for step in steps_of(light(3 * SLICE_SPANS))] == [True] * 3 + [False]
 
 
-def test_a_step_has_a_bounded_number_of_bytes():
-    large = light(3, attributes={"text": "x" * ProtobufForm.step_bytes})
-    assert [step is None for step in Encoder().steps(large)] == [True, True, True, False]
+def test_a_slice_has_a_bounded_number_of_bytes():
+    large = light(3, attributes={"text": "x" * SLICE_BYTES})
+    assert [step is None for step in steps_of(large)] == [True, True, True, False]
 
 
-def test_the_steps_of_the_function_are_empty_pieces():
-    pieces = list(spans(light(STEP_SPANS + 1)))
-    assert pieces[0] == b""
-    assert len(ids(ExportTraceServiceRequest.FromString(b"".join(pieces)))) == STEP_SPANS + 1
+def test_spans_that_are_left_out_are_work_too():
+    steps = list(Encoder(lambda _: None, request_bytes=1_024).steps([None] * 3 * SLICE_SPANS))
+    assert steps == [None] * 3
 
 
-def test_spans_are_encoded_step_by_step():
+def test_spans_are_encoded_slice_by_slice():
     """Not all at once in the first step, which would make the slices a pretence."""
     seen = []
 
     def watched():
-        for span in light(STEP_SPANS * 2):
+        for span in light(SLICE_SPANS * 2):
             seen.append(span)
             yield span
 
-    steps = Encoder().steps(watched())
-    next(steps)
-    assert len(seen) == STEP_SPANS
+    next(Encoder(pytest.fail, request_bytes=1 << 20).steps(watched()))
+    assert len(seen) == SLICE_SPANS
 
 
 def test_a_request_ends_before_it_is_too_long():
     batch = light(50)
-    encoder = Encoder(request_bytes=1_500)
-    requests = requests_of(encoder, batch)
+    requests = requests_of(batch, request_bytes=1_500)
     assert len(requests) > 2
-    assert all(request.size <= 1_500 + 20 for request in requests)  # and the lengths of what encloses them
-    assert ids(*map(read, requests)) == [span.context.span_id for span in batch]
+    assert all(
+        len(request.body) <= 1_500 + 20 for request in requests
+    )  # and the lengths of what encloses them
+    assert ids(*requests) == [span.span_id for span in batch]
+    assert [request.spans for request in requests] == [len(ids(request)) for request in requests]
 
 
 def test_a_span_that_is_too_long_alone_is_left_out():
-    encoder = Encoder(request_bytes=1_500)
+    left_out = []
     batch = light(3)
     batch[1].attributes = {"text": "x" * 1_600}
-    (request,) = requests_of(encoder, batch)
-    assert (request.spans, encoder.too_large, encoder.unencodable) == (2, 1, 0)
+    (request,) = requests_of(batch, drop=left_out.append, request_bytes=1_500)
+    assert (request.spans, left_out) == (2, ["too_large"])
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"context": None},
-        {"name": None},
+        {"trace_id": None},
+        {"span_id": 2**64},
+        {"name": 5},
         {"start_time": -1},
         {"end_time": 2**64},
         {"kind": "server"},
         {"events": [1]},
-        {"events": [("e", "now", None)]},
+        {"events": [Happened("e", "now")]},
         {"links": [None]},
         {"attributes": 5},
-        {"status": "bad"},
+        {"status_code": "bad"},
+        {"resource": 5},
+        {"instrumentation_scope": 5},
     ],
+    ids=str,
 )
 def test_one_bad_span_doesnt_cost_the_batch(change):
-    encoder = Encoder()
+    left_out = []
     good = light(2)
-    (request,) = requests_of(encoder, [good[0], Light(**change), good[1]])
-    assert ids(read(request)) == [span.context.span_id for span in good]
-    assert encoder.unencodable == 1
+    (request,) = requests_of([good[0], Light(**change), good[1]], drop=left_out.append)
+    assert ids(request) == [span.span_id for span in good]
+    assert left_out == ["unencodable"]
 
 
 def test_what_is_no_span_at_all_is_left_out():
-    encoder = Encoder()
-    assert requests_of(encoder, [None, "span", object()]) == []
-    assert encoder.unencodable == 3
+    left_out = Counter()
+    assert requests_of([None, "span", object()], drop=lambda reason: left_out.update([reason])) == []
+    assert left_out == {"unencodable": 3}
 
 
 def test_spans_are_grouped_by_resource_and_scope():
@@ -115,8 +110,7 @@ def test_spans_are_grouped_by_resource_and_scope():
     batch = [
         Light(resource=resource, instrumentation_scope=scope) for resource in resources for scope in scopes
     ]
-    (request,) = requests_of(Encoder(), batch * 3)
-    message = read(request)
+    message = decoded(*batch * 3)
     assert [[len(scope.spans) for scope in resource.scope_spans] for resource in message.resource_spans] == [
         [3, 3]
     ] * 2
@@ -127,8 +121,7 @@ def test_resources_that_say_the_same_are_one_group():
     batch = [
         Light(resource=Described(attributes={"a": 1}), instrumentation_scope=Described("x")) for _ in range(3)
     ]
-    (request,) = requests_of(Encoder(), batch)
-    (resource,) = read(request).resource_spans
+    (resource,) = decoded(*batch).resource_spans
     (scope,) = resource.scope_spans
     assert len(scope.spans) == 3
 
@@ -136,62 +129,28 @@ def test_resources_that_say_the_same_are_one_group():
 def test_a_resource_made_anew_at_every_look_is_not_taken_for_another():
     """An object's id says nothing once the object is gone."""
 
-    class Fleeting:
-        def __init__(self, number):
-            self.number = number
-
+    class Fleeting(Light):
         @property
         def resource(self):
-            return Described(attributes={"number": self.number})
+            return Described(attributes={"number": self.span_id})
 
-        def __getattr__(self, name):
-            return getattr(Light(), name)
+        @resource.setter
+        def resource(self, _):
+            gc.collect()
 
-    encoder = Encoder()
-    (request,) = requests_of(encoder, [Fleeting(number) for number in range(50)])
-    gc.collect()
-    found = [resource.resource.attributes[0].value.int_value for resource in read(request).resource_spans]
-    assert found == list(range(50))
+    read = decoded(*[Fleeting(span_id=number) for number in range(1, 10)]).resource_spans
+    assert [each.resource.attributes[0].value.int_value for each in read] == list(range(1, 10))
 
 
-def test_the_default_resource_is_for_spans_without_one():
-    default = Described(attributes={"service.name": "default"})
-    (request,) = requests_of(Encoder(resource=default), [Light(resource=None), Light()])
-    names = [each.resource.attributes[0].value.string_value for each in read(request).resource_spans]
-    assert names == ["default", "shop"]
-    message = ExportTraceServiceRequest.FromString(b"".join(spans([Light(resource=None)], default)))
-    assert message.resource_spans[0].resource.attributes[0].value.string_value == "default"
-
-
-def test_a_broken_resource_or_scope_costs_only_itself():
-    class Broken:
-        @property
-        def attributes(self):
-            raise RuntimeError
-
-        name = attributes
-
-    (request,) = requests_of(Encoder(), [Light(resource=Broken(), instrumentation_scope=Broken())])
-    assert request.spans == 1
-    assert read(request).resource_spans[0].HasField("resource")
-
-
-def test_the_memory_of_resources_is_bounded():
-    encoder = Encoder()
-    batch = [Light(resource=Described(attributes={"n": number})) for number in range(DESCRIBED_LIMIT + 10)]
-    (request,) = requests_of(encoder, batch)
-    assert len(read(request).resource_spans) == DESCRIBED_LIMIT + 10
-    assert len(encoder._described) <= DESCRIBED_LIMIT
-
-
-def test_spans_are_joined_in_time_so_that_the_end_is_no_long_step():
-    count = 5 * JOIN_SPANS + 3
-    (request,) = requests_of(Encoder(), light(count))
-    assert len(request.pieces) < 20
-    assert len(ids(read(request))) == count
+def test_the_memory_of_origins_is_bounded():
+    encoder = Encoder(pytest.fail, request_bytes=1 << 20)
+    batch = [Light(resource=Described(attributes={"n": number})) for number in range(ORIGINS_LIMIT + 10)]
+    *_, request = encoder.steps(batch)
+    assert len(ExportTraceServiceRequest.FromString(request.body).resource_spans) == ORIGINS_LIMIT + 10
+    assert len(encoder._origins) <= ORIGINS_LIMIT
 
 
 def test_one_encoder_for_many_batches():
-    encoder = Encoder()
-    first, second = (b"".join(spans(light(3), encoder=encoder)) for _ in range(2))
-    assert first == second == b"".join(spans(light(3)))
+    encoder = Encoder(pytest.fail, request_bytes=1 << 20)
+    first, second = (list(encoder.steps(light(3))) for _ in range(2))
+    assert first == second == steps_of(light(3))

@@ -1,11 +1,12 @@
 """Against a real gRPC server, made from OTLP's own stubs."""
 
-import asyncio
 import contextlib
 import importlib
+import threading
+from concurrent import futures
+from pathlib import Path
 
 import grpc
-import grpc.aio
 import pytest
 from google.protobuf.any_pb2 import Any
 from google.rpc.error_details_pb2 import RetryInfo
@@ -17,9 +18,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from seawall.kernel.errors import UsageError
-from seawall.telemetry.otlp import Encoder, GrpcTransport, OtlpSettings, exporter_to
-from seawall.telemetry.otlp.retry import Answer, Verdict
-from tests.telemetry.otlp.collectors import Lane, refused_port
+from seawall.telemetry.otlp import Exporter, OtlpSettings
+from seawall.telemetry.otlp.grpc import METHOD, GrpcTransport
+from seawall.telemetry.otlp.verdict import Answer, Verdict
+from tests.telemetry.otlp.collectors import GIVE_UP_S, Collector, Lane, raw, refused_port
+from tests.telemetry.otlp.reading import requests_of, spans_in
 from tests.telemetry.otlp.samples import light
 
 ACCEPTED = Verdict(answer=Answer.ACCEPTED)
@@ -28,93 +31,83 @@ ACCEPTED = Verdict(answer=Answer.ACCEPTED)
 class Service(TraceServiceServicer):
     """Keeps what comes; answers by ``answer``."""
 
-    def __init__(self, answer=None):
+    def __init__(self, answer):
         self.answer = answer
         self.requests = []
         self.metadata = {}
 
-    async def Export(self, request, context):
+    def Export(self, request, context):
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
-        if self.answer is not None:
-            return await self.answer(context)
-        return ExportTraceServiceResponse()
+        return self.answer(context) if self.answer else ExportTraceServiceResponse()
 
     @property
     def names(self):
-        return [
-            s.name
-            for each in self.requests
-            for r in each.resource_spans
-            for c in r.scope_spans
-            for s in c.spans
-        ]
+        return [span.name for each in self.requests for span in spans_in(each)]
 
 
-@contextlib.asynccontextmanager
-async def serving(answer=None, credentials=None):
-    service, server = Service(answer), grpc.aio.server()
-    add_TraceServiceServicer_to_server(service, server)
-    if credentials is None:
-        service.port = server.add_insecure_port("127.0.0.1:0")
-    else:
-        service.port = server.add_secure_port("127.0.0.1:0", credentials)
-    await server.start()
-    try:
-        yield service
-    finally:
-        await server.stop(0)
+@contextlib.contextmanager
+def serving(answer=None, credentials=None):
+    with futures.ThreadPoolExecutor(4) as pool:
+        service, server = Service(answer), grpc.server(pool)
+        add_TraceServiceServicer_to_server(service, server)
+        if credentials is None:
+            service.port = server.add_insecure_port("127.0.0.1:0")
+        else:
+            service.port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        try:
+            yield service
+        finally:
+            server.stop(None).wait(GIVE_UP_S)
 
 
-@contextlib.asynccontextmanager
-async def transport_to(port, scheme="http", **how):
+@contextlib.contextmanager
+def transport_to(port, scheme="http", **how):
     transport = GrpcTransport(OtlpSettings(endpoint=f"{scheme}://127.0.0.1:{port}", protocol="grpc", **how))
     try:
         yield transport
     finally:
-        await transport.close()
+        transport.close()
 
 
-def verdict_of(answer, **how):
-    async def main():
-        async with serving(answer) as service, transport_to(service.port) as transport:
-            return await transport.send(b"", 4, how.get("timeout_s", 5.0))
-
-    return asyncio.run(main())
+def verdict_of(answer, timeout_s=GIVE_UP_S):
+    with serving(answer) as service, transport_to(service.port) as transport:
+        return transport.send(b"", 4, timeout_s)
 
 
 def failing(code, message="", retry_after_s=None):
-    async def answer(context):
+    def answer(context):
         if retry_after_s is not None:
             info, packed = RetryInfo(), Any()
             info.retry_delay.FromMilliseconds(int(retry_after_s * 1_000))
             packed.Pack(info)
             details = Status(code=code.value[0], details=[packed]).SerializeToString()
             context.set_trailing_metadata((("grpc-status-details-bin", details),))
-        await context.abort(code, message)
+        context.abort(code, message)
 
     return answer
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_a_request_arrives(compression):
-    async def main():
-        headers = (("Authorization", "Bearer x"),)
-        async with serving() as service:
-            async with transport_to(service.port, compression=compression, headers=headers) as transport:
-                (request,) = Encoder().steps(light(3))
-                for _ in range(2):
-                    assert await transport.send(await transport.pack(request), 3, 5.0) == ACCEPTED
-                assert "open" in repr(transport)
-        assert service.names == ["GET /orders"] * 6
-        assert service.metadata["authorization"] == "Bearer x"
-        assert service.metadata["user-agent"].startswith("OTel-OTLP-Exporter-Python-Seawall/")
-
-    asyncio.run(main())
+    headers = (("Authorization", "Bearer x"),)
+    (request,) = requests_of(light(3))
+    with serving() as service:
+        with transport_to(service.port, compression=compression, headers=headers) as transport:
+            for _ in range(2):
+                assert transport.send(request.body, 3, GIVE_UP_S) == ACCEPTED
+            assert "open" in repr(transport)
+            transport.close()
+            assert "closed" in repr(transport)
+            assert transport.send(request.body, 3, GIVE_UP_S) == ACCEPTED
+    assert service.names == ["GET /orders"] * 9
+    assert service.metadata["authorization"] == "Bearer x"
+    assert service.metadata["user-agent"].startswith("OTel-OTLP-Exporter-Python-Seawall/")
 
 
 def test_a_partial_success():
-    async def answer(_):
+    def answer(_):
         response = ExportTraceServiceResponse()
         response.partial_success.rejected_spans = 3
         return response
@@ -143,126 +136,87 @@ def test_a_wait_that_the_server_asks_for():
 
 
 def test_a_server_that_hangs():
-    async def answer(_):
-        await asyncio.Event().wait()
+    over = threading.Event()
 
-    verdict = verdict_of(answer, timeout_s=0.05)
+    def answer(_):
+        over.wait(GIVE_UP_S)
+        return ExportTraceServiceResponse()
+
+    with serving(answer) as service, transport_to(service.port) as transport:
+        verdict = transport.send(b"", 1, 0.2)
+        over.set()
     assert (verdict.answer, verdict.reason) == (Answer.RETRY, "timeout")
 
 
-def test_a_server_that_refuses():
-    async def main():
-        async with transport_to(await refused_port()) as transport:
-            return await transport.send(b"", 1, 5.0)
-
-    verdict = asyncio.run(main())
+def test_a_server_that_is_not_there():
+    with transport_to(refused_port()) as transport:
+        verdict = transport.send(b"", 1, GIVE_UP_S)
     assert (verdict.answer, verdict.reason) == (Answer.RETRY, "unavailable")
 
 
 def test_a_server_that_speaks_something_else():
-    async def greet(_, writer):
-        writer.write(b"220 mail.test ESMTP\r\n")
-        await writer.drain()
-        writer.close()
-
-    async def main():
-        server = await asyncio.start_server(greet, "127.0.0.1", 0)
-        async with server, transport_to(server.sockets[0].getsockname()[1]) as transport:
-            return await transport.send(b"", 1, 5.0)
-
-    assert asyncio.run(main()).answer is Answer.RETRY
+    with Collector(raw(b"220 mail.test ESMTP\r\n")) as collector, transport_to(collector.port) as transport:
+        assert transport.send(b"", 1, GIVE_UP_S).answer is Answer.RETRY
 
 
 def test_a_server_that_answers_garbage():
-    async def main():
-        class Handler(grpc.GenericRpcHandler):
-            def service(self, _):
-                async def answer(request, context):
-                    return b"\xff\xff"
+    def answer(request, context):
+        return b"\xff\xff"
 
-                return grpc.unary_unary_rpc_method_handler(answer)
-
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers((Handler(),))
+    handler = grpc.method_handlers_generic_handler(
+        METHOD.split("/")[1], {"Export": grpc.unary_unary_rpc_method_handler(answer)}
+    )
+    with futures.ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool, handlers=(handler,))
         port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with transport_to(port) as transport:
-                return await transport.send(b"", 1, 5.0)
-        finally:
-            await server.stop(0)
-
-    assert asyncio.run(main()).reason == "garbled"
+        server.start()
+        with transport_to(port) as transport:
+            verdict = transport.send(b"", 1, GIVE_UP_S)
+        server.stop(None).wait(GIVE_UP_S)
+    assert (verdict.answer, "unreadable" in verdict.text) == (Answer.ACCEPTED, True)
 
 
 def test_mutual_tls(certificates):
-    def read(name):
-        with open(getattr(certificates, name), "rb") as file:
-            return file.read()
+    def content(name):
+        return Path(getattr(certificates, name)).read_bytes()
 
-    async def main():
-        pairs = [(read("server_key"), read("server_pem"))]
-        credentials = grpc.ssl_server_credentials(pairs, read("ca_pem"), require_client_auth=True)
-        async with serving(credentials=credentials) as service:
-            known = {"client_certificate": certificates.client_pem, "client_key": certificates.client_key}
-            async with transport_to(
-                service.port, "https", certificate=certificates.ca_pem, **known
-            ) as transport:
-                assert await transport.send(b"", 0, 5.0) == ACCEPTED
-            for how in (
-                {},
-                {"certificate": certificates.other_pem, **known},
-                {"certificate": certificates.ca_pem},
-            ):
-                async with transport_to(service.port, "https", **how) as transport:
-                    assert (await transport.send(b"", 0, 5.0)).reason == "unavailable"
-            async with transport_to(service.port, "https", certificate="/nowhere.pem") as transport:
-                assert (await transport.send(b"", 0, 5.0)).reason == "tls"
-            assert len(service.requests) == 1
-
-    asyncio.run(main())
+    pairs = [(content("server_key"), content("server_pem"))]
+    credentials = grpc.ssl_server_credentials(pairs, content("ca_pem"), require_client_auth=True)
+    known = {"client_certificate": certificates.client_pem, "client_key": certificates.client_key}
+    with serving(credentials=credentials) as service:
+        with transport_to(service.port, "https", certificate=certificates.ca_pem, **known) as transport:
+            assert transport.send(b"", 0, GIVE_UP_S) == ACCEPTED
+        for how in (
+            {},
+            {"certificate": certificates.other_pem, **known},
+            {"certificate": certificates.ca_pem},
+        ):
+            with transport_to(service.port, "https", **how) as transport:
+                assert transport.send(b"", 0, GIVE_UP_S).reason == "unavailable"
+        with transport_to(service.port, "https", certificate="/nowhere.pem") as transport:
+            assert transport.send(b"", 0, GIVE_UP_S).reason == "tls"
+        assert len(service.requests) == 1
 
 
-def test_attempts_at_the_same_time_share_a_channel(certificates):
-    async def main():
-        settings = {"certificate": certificates.ca_pem, "in_flight": 2}
-        async with transport_to(1, "https", **settings) as transport:
-            transport._loop = asyncio.get_running_loop()
-            first, second = await asyncio.gather(transport._open(), transport._open())
-            assert first is second
+def test_an_error_of_our_own_is_a_verdict_without_a_text_of_its_own():
+    def broken(*_, **__):
+        raise ValueError("with a secret")
 
-    asyncio.run(main())
-
-
-def test_an_error_of_our_own_is_a_verdict():
-    async def main():
-        async with transport_to(1) as transport:
-            transport._call, transport._loop = 5, asyncio.get_running_loop()
-            return await transport.send(b"", 1, 1.0)
-
-    assert asyncio.run(main()).reason == "fault"
+    with transport_to(1) as transport:
+        transport._call = broken
+        verdict = transport.send(b"", 1, 1.0)
+    assert (verdict.answer, verdict.reason, verdict.text) == (Answer.RETRY, "fault", "ValueError")
 
 
-def test_another_loop_and_a_child_get_channels_of_their_own():
-    transport = GrpcTransport(OtlpSettings(protocol="grpc"))
-
-    async def main():
-        async with serving() as service:
-            transport._settings = OtlpSettings(endpoint=f"http://127.0.0.1:{service.port}", protocol="grpc")
-            assert await transport.send(b"", 1, 5.0) == ACCEPTED
-            first = transport._channel
-            transport.forked()
-            assert await transport.send(b"", 1, 5.0) == ACCEPTED
-            assert transport._channel is not first
-            assert first in transport._left_behind
-            await first.close()
-            await transport.close()
-            assert await transport.send(b"", 1, 5.0) == ACCEPTED  # open again
-            await transport._channel.close()
-
-    asyncio.run(main())
-    asyncio.run(main())
-    assert len(transport._left_behind) == 3
+def test_a_child_leaves_its_parents_channel_alone_and_gets_its_own():
+    with serving() as service, transport_to(service.port) as transport:
+        transport.forked()  # nothing to leave yet
+        assert transport.send(b"", 1, GIVE_UP_S) == ACCEPTED
+        parents = transport._call
+        transport.forked()
+        assert transport.send(b"", 1, GIVE_UP_S) == ACCEPTED
+        assert transport._call is not parents
+        assert parents(b"", timeout=GIVE_UP_S) == b""  # still open
 
 
 def test_without_grpcio_it_says_what_to_do(monkeypatch):
@@ -271,22 +225,14 @@ def test_without_grpcio_it_says_what_to_do(monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(UsageError, match="pip install grpcio"):
-        GrpcTransport(OtlpSettings(protocol="grpc"))
+        Exporter(Lane(), OtlpSettings(protocol="grpc"))
 
 
-@pytest.mark.parametrize("compression", ["auto", "gzip"])
-def test_an_exporter_by_grpc(compression):
-    async def main():
-        async with serving() as service:
-            settings = OtlpSettings(
-                endpoint=f"http://127.0.0.1:{service.port}", protocol="grpc", compression=compression
-            )
-            exporter = exporter_to(settings, Lane(light(1_000)))
-            exporter.start()
-            last = await exporter.stop(10.0)
-            assert (last.exported, last.dropped["shutdown"]) == (1_000, 0)
-            assert last.requests == (1 if compression == "auto" else len(service.requests))
-            assert len(service.names) == 1_000
-            assert (compression == "gzip") == (last.requests > 1)
-
-    asyncio.run(main())
+def test_an_exporter_by_grpc():
+    with serving() as service:
+        settings = OtlpSettings(endpoint=f"http://127.0.0.1:{service.port}", protocol="grpc")
+        exporter = Exporter(Lane(light(1_000)), settings)
+        exporter.start()
+        last = exporter.stop(GIVE_UP_S)
+    assert (last.exported, sum(last.dropped.values()), last.attempts) == (1_000, 0, 1)
+    assert len(service.names) == 1_000

@@ -11,8 +11,6 @@ from opentelemetry.trace import TraceState
 from starlette.datastructures import Headers, MutableHeaders
 
 from seawall.telemetry.propagation.carriers import (
-    ASGI_GETTER,
-    ASGI_SETTER,
     ENVELOPE_GETTER,
     ENVELOPE_SETTER,
     GRPC_GETTER,
@@ -23,18 +21,12 @@ from seawall.telemetry.propagation.carriers import (
     KAFKA_SETTER,
     MQTT_GETTER,
     MQTT_SETTER,
-    WSGI_GETTER,
-    WSGI_SETTER,
 )
 from seawall.telemetry.propagation.propagator import PropagationStatistics, Propagator
 from tests.telemetry.propagation.contexts import PARENT, SPAN_ID, TRACE_ID, context_with, remote
 
 CONTEXT = context_with(state=TraceState([("a", "1"), ("b", "2")]), baggage={"user": "Am\u00e9lie", "n": "1"})
 TEXTS = {"traceparent": PARENT, "tracestate": "a=1,b=2", "baggage": "user=Am%C3%A9lie,n=1"}
-
-
-def pairs(value: object) -> list[tuple[object, object]]:
-    return list(value.items()) if isinstance(value, Mapping) else list(value)
 
 
 def in_bytes(texts: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -46,14 +38,6 @@ WIRED = [
     ("http pairs", HTTP_GETTER, HTTP_SETTER, [], list(TEXTS.items())),
     ("http text pairs", HTTP_GETTER, HTTP_SETTER, [("A", "b")], [("A", "b"), *TEXTS.items()]),
     ("http bytes pairs", HTTP_GETTER, HTTP_SETTER, [(b"A", b"b")], [(b"A", b"b"), *in_bytes(TEXTS)]),
-    (
-        "wsgi",
-        WSGI_GETTER,
-        WSGI_SETTER,
-        {"PATH_INFO": "/"},
-        {"PATH_INFO": "/", **{f"HTTP_{name.upper()}": value for name, value in TEXTS.items()}},
-    ),
-    ("asgi", ASGI_GETTER, ASGI_SETTER, {"type": "http"}, {"type": "http", "headers": in_bytes(TEXTS)}),
     ("mqtt 5", MQTT_GETTER, MQTT_SETTER, [("a", "b"), ("a", "c")], [("a", "b"), ("a", "c"), *TEXTS.items()]),
     (
         "mqtt 3.1.1",
@@ -140,14 +124,6 @@ def test_headers_that_were_written_otherwise_are_replaced() -> None:
     assert headers == [(b"trace-parent", b"another"), (b"traceparent", PARENT.encode())]
 
 
-def test_headers_of_a_scope_are_not_changed_for_those_who_hold_them() -> None:
-    before = [(b"a", b"b")]
-    scope = {"type": "http", "headers": before}
-    ASGI_SETTER.set(scope, "traceparent", PARENT)
-    assert before == [(b"a", b"b")]
-    assert scope["headers"] == [(b"a", b"b"), (b"traceparent", PARENT.encode())]
-
-
 def test_names_of_messages_have_one_case() -> None:
     for getter in (MQTT_GETTER, GRPC_GETTER, KAFKA_GETTER):
         assert getter.get([("TraceParent", PARENT)], "traceparent") is None
@@ -158,7 +134,6 @@ def test_values_that_are_no_text_are_absent() -> None:
     assert KAFKA_GETTER.get([("traceparent", None)], "traceparent") is None
     assert KAFKA_GETTER.get([("traceparent", bytearray(b"x"))], "traceparent") == ["x"]
     assert KAFKA_GETTER.get([("traceparent", b"\xff")], "traceparent") == ["\xff"]
-    assert WSGI_GETTER.get({"HTTP_TRACEPARENT": 1}, "traceparent") is None
     assert HTTP_GETTER.keys([(1, "a"), (b"B", "c")]) == ["b"]
 
 
@@ -179,13 +154,7 @@ def test_an_envelope_keeps_what_else_is_in_that_place_and_is_json() -> None:
     assert held == {"tenant": "a"}
 
 
-def test_names_of_the_environment() -> None:
-    environ = {"HTTP_X_REQUEST_ID": "1", "HTTP_TRACEPARENT": PARENT, "SERVER_NAME": "x"}
-    assert WSGI_GETTER.keys(environ) == ["x-request-id", "traceparent"]
-    assert WSGI_GETTER.get(environ, "X-Request-Id") == ["1"]
-
-
 def test_a_server_that_joins_repeated_parents_has_none() -> None:
     propagator = Propagator()
-    propagator.extract({"HTTP_TRACEPARENT": f"{PARENT},{PARENT}"}, getter=WSGI_GETTER)
+    propagator.extract({"Traceparent": f"{PARENT},{PARENT}"}, getter=HTTP_GETTER)
     assert propagator.statistics().rejected == 1

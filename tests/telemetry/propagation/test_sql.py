@@ -38,7 +38,6 @@ def test_takes_the_current_context() -> None:
 
 def test_options_are_those_of_the_comment() -> None:
     assert sql_with_context("SELECT 1 -- x", CONTEXT) == "SELECT 1 -- x"
-    assert sql_with_context("SELECT 1 -- x", CONTEXT, beside_others=True).endswith("*/ -- x")
     assert "tracestate='a%%3D1'" in sql_with_context("SELECT 1", CONTEXT, double_percent=True)
 
 

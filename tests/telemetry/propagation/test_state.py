@@ -33,7 +33,7 @@ def test_is_not_read_before_it_is_asked() -> None:
     state = CarriedState(("a=1",))
     assert state._members is None
     assert bool(state)
-    assert state._members == (("a", "1"),)
+    assert state._members == {"a": "1"}
     assert not CarriedState(("faulty",))
     assert not CarriedState()
 
@@ -70,3 +70,8 @@ def test_is_made_of_a_header_too() -> None:
 def test_can_be_copied_and_pickled() -> None:
     state = CarriedState(("a=1",))
     assert copy.copy(state) == pickle.loads(pickle.dumps(state)) == {"a": "1"}
+
+
+def test_a_change_of_a_full_one_keeps_the_others() -> None:
+    full = CarriedState((",".join(f"k{at}=1" for at in range(32)),))
+    assert list(full.update("k31", "2")) == ["k31", *list(full)[:-1]]

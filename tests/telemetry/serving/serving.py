@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import ssl
 import subprocess
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +41,48 @@ def bearer(token):
 
 
 class Page:
-    """A writer whose slices a test chooses."""
+    """A writer whose slices and headers a test chooses."""
 
-    def __init__(self, slices=(PAGE,), encoding=""):
+    def __init__(self, slices=(PAGE,), **headers):
         self.slices = slices
-        self.encoding = encoding
+        self.headers = headers
         self.asked = []
 
-    async def write(self, accept, accept_encoding):
+    def scrape(self, accept=None, accept_encoding=None):
         self.asked.append((accept, accept_encoding))
-        return iter(self.slices), TEXT, self.encoding
+        names = {name.replace("_", "-"): value for name, value in self.headers.items()}
+        return Written(tuple({"content-type": TEXT, **names}.items()), iter(self.slices))
+
+
+class Waiting(Page):
+    """A page that is not written before it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.going = False
+        self.inside = 0
+
+    def scrape(self, accept=None, accept_encoding=None):
+        self.slices = self._pauses()
+        return super().scrape(accept, accept_encoding)
+
+    def _pauses(self):
+        self.inside += 1
+        while not self.going:
+            yield b""
+        yield PAGE
+
+    async def entered(self, number=1):
+        while self.inside < number:  # noqa: ASYNC110 -- it rings no bell
+            await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The answer to one scrape."""
+
+    headers: tuple[tuple[str, str], ...]
+    slices: Iterator[bytes]
 
 
 @dataclass(frozen=True)
@@ -106,11 +139,11 @@ def an_api():
 
 
 @asynccontextmanager
-async def served(*, writer=None, checks=None, api=None, access=None, limits=None, tls=None, **more):
+async def served(*, scraper=None, checks=None, api=None, access=None, limits=None, tls=None, **more):
     """A server on ports of the system's choice."""
     access = Access() if access is None else access
     server = TelemetryServer(
-        writer=Page() if writer is None else writer,
+        scraper=Page() if scraper is None else scraper,
         checks=checks,
         api=an_api() if api is None else api,
         metrics=Binding(key="telemetry.metrics", port=0, access=access, tls=tls),

@@ -299,6 +299,32 @@ def test_a_check_that_cancels_itself_has_failed() -> None:
     assert played(scenario) == {"database": (False, "the check was cancelled")}
 
 
+def test_who_asks_about_a_check_that_is_removed_meanwhile_gets_an_answer() -> None:
+    async def scenario(checks, clock):
+        checks.add(Check(name="database", call=hang))
+        asker = asyncio.create_task(ready(checks))
+        await asyncio.sleep(0.1)
+        checks.remove("database")
+        return await asker, await ready(checks)
+
+    assert played(scenario) == ({"database": (False, "the check was cancelled")}, {})
+
+
+class Unreadable(dict):
+    def items(self):
+        raise RuntimeError("changed meanwhile")
+
+
+def test_an_answer_that_cannot_be_read_has_failed_and_the_others_are_told() -> None:
+    async def scenario(checks, clock):
+        checks.add(Check(name="database", call=lambda: Unreadable(a=1)))
+        checks.add(Check(name="cache", call=lambda: True))
+        return await ready(checks)
+
+    seen = played(scenario)
+    assert seen == {"database": (False, "the check raised RuntimeError"), "cache": (True, "")}
+
+
 def test_liveness_and_readiness_ask_different_checks() -> None:
     async def scenario(checks, clock):
         checks.add(Check(name="database", call=lambda: False))

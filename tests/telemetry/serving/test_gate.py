@@ -8,39 +8,24 @@ import pytest
 from seawall.kernel.errors import PolicyError
 from seawall.telemetry.serving import Limits, StatusApi
 from seawall.telemetry.serving.gate import Gate
-from tests.telemetry.serving.serving import TEXT, Backend, Page, running
-
-
-class Gated(Page):
-    """A page that waits until it is let go."""
-
-    def __init__(self):
-        super().__init__()
-        self.going = asyncio.Event()
-        self.waiting = asyncio.Semaphore(0)
-
-    async def write(self, accept, accept_encoding):
-        self.waiting.release()
-        await self.going.wait()
-        return iter(self.slices), TEXT, ""
+from tests.telemetry.serving.serving import Backend, Page, Waiting, checks_of, running
 
 
 def test_more_requests_than_places_are_told_to_come_back() -> None:
-    page = Gated()
+    page = Waiting()
 
     async def scenario(server, client):
         url = f"{server.metrics_url}/metrics"
         inside = [asyncio.create_task(client.get(url)) for _ in range(2)]
-        for _ in inside:
-            await page.waiting.acquire()
+        await page.entered(2)
         refused = [await client.get(url) for _ in range(3)]
         health = await client.get(f"{server.metrics_url}/health")
-        page.going.set()
+        page.going = True
         answers = await asyncio.gather(*inside)
         after = await client.get(url)
         return refused, health, [*answers, after], server.statistics().gates
 
-    refused, health, served, gates = running(scenario, writer=page, limits=Limits(requests=2))
+    refused, health, served, gates = running(scenario, scraper=page, limits=Limits(requests=2))
     assert {answer.status_code for answer in refused} == {503}
     assert {answer.headers["retry-after"] for answer in refused} == {"1"}
     assert health.status_code == 200  # the health pages have places of their own
@@ -48,33 +33,43 @@ def test_more_requests_than_places_are_told_to_come_back() -> None:
     assert (gates["metrics"].overloaded, gates["metrics"].requests, gates["metrics"].active) == (3, 6, 0)
 
 
+def test_slow_checks_of_readiness_leave_places_to_the_question_of_life() -> None:
+    async def scenario(server, client):
+        waiting = asyncio.create_task(client.get(f"{server.metrics_url}/ready"))
+        while not server.statistics().gates["readiness"].active:  # noqa: ASYNC110 -- gates ring no bell
+            await asyncio.sleep(0)
+        answers = [await client.get(f"{server.metrics_url}{path}") for path in ("/ready", "/health")]
+        waiting.cancel()
+        return [answer.status_code for answer in answers]
+
+    checks = checks_of(database=lambda: asyncio.Event().wait())
+    assert running(scenario, checks=checks, limits=Limits(health_requests=1)) == [503, 200]
+
+
 def test_an_answer_that_takes_too_long_is_ended() -> None:
-    page = Gated()
+    page = Waiting()
 
     async def scenario(server, client):
         answer = await client.get(f"{server.metrics_url}/metrics")
         return answer, server.statistics().gates["metrics"]
 
-    answer, gate = running(scenario, writer=page, limits=Limits(request_s=0.05))
+    answer, gate = running(scenario, scraper=page, limits=Limits(request_s=0.05))
     assert (answer.status_code, answer.json()["detail"]) == (503, "The answer took too long.")
     assert (gate.timed_out, gate.failed, gate.active) == (1, 0, 0)
 
 
 def test_an_answer_that_stops_half_way_is_cut() -> None:
-    class Stuck(Page):
-        async def write(self, accept, accept_encoding):
-            async def slices():
-                yield b"a 1\n"
-                await asyncio.Event().wait()
-
-            return slices(), TEXT, ""
+    def stuck():
+        yield b"a 1\n"
+        while True:
+            yield b""
 
     async def scenario(server, client):
         with pytest.raises(httpx.HTTPError):
             await client.get(f"{server.metrics_url}/metrics")
         return server.statistics()
 
-    statistics = running(scenario, writer=Stuck(), limits=Limits(request_s=0.05))
+    statistics = running(scenario, scraper=Page(stuck()), limits=Limits(request_s=0.05))
     assert (statistics.gates["metrics"].timed_out, statistics.listeners["metrics"].cut) == (1, 1)
 
 

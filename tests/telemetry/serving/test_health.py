@@ -112,6 +112,36 @@ def test_texts_and_figures_are_bounded() -> None:
     assert {len(value) for value in details.values()} == {TEXT_MAX_CHARACTERS}
 
 
+class Hostile:
+    def _never(self, *_):
+        raise AssertionError("a method of a value was called")
+
+    __str__ = __repr__ = __format__ = _never
+
+
+def test_only_plain_figures_are_shown() -> None:
+    given = {
+        "up": True,
+        "lag_s": 0.5,
+        "none": None,
+        "dsn": Hostile(),
+        "raw": b"x",
+        Hostile(): 1,
+        "bad": "\udc80",
+    }
+    shown = {
+        "up": True,
+        "lag_s": 0.5,
+        "none": None,
+        "dsn": "<Hostile>",
+        "raw": "<bytes>",
+        "<Hostile>": 1,
+        "bad": "?",
+    }
+    assert judge(given, None) == (True, "", shown)
+    assert judge(None, CheckFailed(Hostile())) == (False, "<Hostile>", {})
+
+
 def test_all_mistakes_of_a_check_are_named() -> None:
     with pytest.raises(PolicyError) as caught:
         Check(name="No Name", call=bool, timeout_s=float("nan"), max_age_s=-1.0, probes=frozenset())

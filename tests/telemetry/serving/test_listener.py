@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import ssl
+import subprocess
 from contextlib import suppress
 
 import httpx
@@ -169,7 +170,7 @@ def test_a_client_that_does_not_read_is_cut() -> None:
         writer.transport.abort()
         return server.statistics().listeners["metrics"].cut
 
-    assert running(scenario, writer=Page(endless()), limits=Limits(request_s=0.2)) == 1
+    assert running(scenario, scraper=Page(endless()), limits=Limits(request_s=0.2)) == 1
 
 
 def test_a_crowd_of_connections_is_limited() -> None:
@@ -206,6 +207,34 @@ def test_what_is_no_http_is_refused_and_counted() -> None:
     assert malformed == 2
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Host: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n",
+        b"Host: localhost\r\nTransfer-Encoding: gzip, chunked\r\n",
+        b"Host: localhost\r\nContent-Length : 4\r\n",
+        b"Host: localhost\r\nX: y\r\n folded\r\nContent-Length: +4\r\n",
+        b"Host: localhost\r\nHost: evil.example\r\n",
+        b"",
+    ],
+)
+def test_what_a_proxy_could_read_otherwise_is_refused_and_ends_the_connection(headers) -> None:
+    async def scenario(server, client):
+        reader, writer = await connected(server)
+        hidden = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        writer.write(b"POST /health HTTP/1.1\r\n" + headers + b"\r\n0\r\n\r\n" + hidden)
+        answer = await rest(reader)
+        writer.close()
+        return answer, server.statistics()
+
+    answer, statistics = running(scenario)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert statistics.listeners["metrics"].malformed == 1
+    assert statistics.gates["metrics"].requests == 0
+
+
 def test_pipelined_requests_are_answered_in_order() -> None:
     async def scenario(server, client):
         reader, writer = await connected(server)
@@ -228,7 +257,7 @@ def test_the_processs_loggers_and_signals_are_left_alone(caplog) -> None:
     handler = signal.getsignal(signal.SIGTERM)
 
     class Broken(Page):
-        async def write(self, accept, accept_encoding):
+        def scrape(self, accept=None, accept_encoding=None):
             raise RuntimeError
 
     async def scenario(server, client):
@@ -241,7 +270,7 @@ def test_the_processs_loggers_and_signals_are_left_alone(caplog) -> None:
 
     try:
         with caplog.at_level(1):
-            seen = running(scenario, writer=Broken())
+            seen = running(scenario, scraper=Broken())
     finally:
         access.removeHandler(mine)
     assert seen == ([mine], True, handler)
@@ -275,6 +304,15 @@ def test_tls(certificates) -> None:
 def test_old_tls_is_refused(certificates) -> None:
     tls = Tls(certificate=str(certificates.server), key=str(certificates.server_key))
     assert tls.context("k").minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_the_password_of_an_encrypted_key_is_not_asked_for(certificates, tmp_path) -> None:
+    key = tmp_path / "locked.pem"
+    paths = ("-in", certificates.server_key, "-out", key)
+    command = ("openssl", "pkcs8", "-topk8", *paths, "-passout", "pass:secret")
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    with pytest.raises(PolicyError, match="certificate"):
+        Tls(certificate=str(certificates.server), key=str(key)).context("k")
 
 
 def test_client_certificates(certificates) -> None:
@@ -314,7 +352,7 @@ def test_a_taken_port_is_named_and_nothing_is_left_listening() -> None:
     async def scenario(server, client):
         taken = httpx.URL(server.status_url).port
         other = TelemetryServer(
-            writer=Page(),
+            scraper=Page(),
             api=None,
             metrics=Binding(key="telemetry.metrics", port=taken),
         )

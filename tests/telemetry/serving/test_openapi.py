@@ -1,12 +1,16 @@
 """The document is OpenAPI 3.1, held against its published structure, and says what is served."""
 
+import asyncio
 import re
 from typing import Any, Literal
 
+import httpx
 import msgspec
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from seawall.telemetry.serving import openapi
+from seawall.telemetry.serving import Checks, openapi, status_routes
 from seawall.telemetry.serving.access import Access
 from seawall.telemetry.serving.status import StatusApi
 from tests.telemetry.serving.serving import TOKENS, VIEWER, Backend, Which, an_api, bearer, running
@@ -71,12 +75,17 @@ class Components(Strict, rename={"security_schemes": "securitySchemes"}):
     security_schemes: dict[str, SecurityScheme]
 
 
+class Server(Strict):
+    url: str
+
+
 class Document(Strict, rename={"dialect": "jsonSchemaDialect"}):
     openapi: Literal["3.1.0"]
     info: Info
     paths: dict[str, PathItem]
     components: Components
     dialect: str
+    servers: list[Server] = []
 
 
 TYPES = {
@@ -234,6 +243,7 @@ def test_what_is_served_fits_what_is_documented() -> None:
 
     spec, answers, refused = running(scenario, api=an_api_with_parameters(), access=Access(tokens=TOKENS))
     schemas = spec["components"]["schemas"]
+    assert spec.pop("servers") == [{"url": "/"}]
     assert spec == msgspec.json.decode(msgspec.json.encode(document()[0]))
     for path, answer in answers.items():
         schema = spec["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -242,3 +252,22 @@ def test_what_is_served_fits_what_is_documented() -> None:
         assert not fits({"wrong": 1}, schema, schemas)
     assert refused.status_code == 401
     assert fits(refused.json(), schemas["ProblemDetails"], schemas)
+
+
+def test_every_route_that_is_served_is_documented_and_no_other() -> None:
+    api = an_api_with_parameters()
+    routes = status_routes(api, Checks(), access=Access(tokens=TOKENS))
+    made, _ = document(api=api)
+    assert {route.path for route in routes} == {*made["paths"], "/openapi.json"}
+
+
+def test_the_document_says_where_an_application_has_mounted_it() -> None:
+    routes = status_routes(an_api(), Checks(), access=Access(tokens=TOKENS))
+    app = Starlette(routes=[Mount("/internal", routes=routes)])
+
+    async def main():
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app.example") as client:
+            return await client.get("/internal/openapi.json", headers=bearer(VIEWER))
+
+    assert asyncio.run(main()).json()["servers"] == [{"url": "/internal"}]

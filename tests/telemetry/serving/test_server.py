@@ -15,16 +15,15 @@ from seawall.telemetry.serving import (
     Binding,
     Checks,
     TelemetryServer,
-    application,
     metrics_routes,
     status_routes,
 )
 from tests.telemetry.serving.serving import (
     OPERATOR,
     PAGE,
-    TEXT,
     TOKENS,
     Page,
+    Waiting,
     an_api,
     bearer,
     running,
@@ -42,7 +41,7 @@ def test_the_defaults_are_loopback_and_the_usual_ports() -> None:
 def test_an_open_address_without_authentication_is_refused_before_anything_listens() -> None:
     with pytest.raises(PolicyError) as caught:
         TelemetryServer(
-            writer=Page(),
+            scraper=Page(),
             api=an_api(),
             metrics=Binding(key="telemetry.metrics", host="0.0.0.0", port=0),
             status=Binding(key="telemetry.status", host="::", port=0),
@@ -60,7 +59,7 @@ def test_an_open_address_is_served_if_it_is_said_or_authenticated(access) -> Non
     binding = Binding(key="telemetry.metrics", host="0.0.0.0", port=0, access=access)
 
     async def main():
-        async with TelemetryServer(writer=Page(), metrics=binding) as server, httpx.AsyncClient() as client:
+        async with TelemetryServer(scraper=Page(), metrics=binding) as server, httpx.AsyncClient() as client:
             url = server.metrics_url.replace("0.0.0.0", "127.0.0.1")
             return (await client.get(f"{url}/metrics")).status_code
 
@@ -92,49 +91,16 @@ def test_one_listener_alone() -> None:
     assert asyncio.run(main()) == ("", 200)
 
 
-def test_it_runs_as_a_task_until_it_is_stopped_or_cancelled() -> None:
-    async def main(end):
-        server = TelemetryServer(writer=Page(), metrics=Binding(key="k", port=0), grace_s=1.0)
-        task = asyncio.create_task(server.serve())
-        async with httpx.AsyncClient() as client:
-            while server.metrics_url.endswith(":0"):  # noqa: ASYNC110 -- its start rings no bell
-                await asyncio.sleep(0)
-            url = server.metrics_url
-            before = (await client.get(f"{url}/health")).status_code
-            await end(server, task)
-            with pytest.raises(httpx.ConnectError):
-                await client.get(f"{url}/health")
-            return before, [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-
-    async def stopped(server, task):
-        await server.stop()
-        await task
-
-    async def cancelled(server, task):
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    for end in (stopped, cancelled):
-        assert asyncio.run(main(end)) == (200, [])
-
-
 def test_a_request_under_way_is_finished_when_it_stops() -> None:
-    inside, go = asyncio.Event(), asyncio.Event()
-
-    class Slow(Page):
-        async def write(self, accept, accept_encoding):
-            inside.set()
-            await go.wait()
-            return iter([PAGE]), TEXT, ""
+    page = Waiting()
 
     async def main():
-        async with served(writer=Slow(), grace_s=10.0) as server, httpx.AsyncClient() as client:
+        async with served(scraper=page, grace_s=10.0) as server, httpx.AsyncClient() as client:
             request = asyncio.create_task(client.get(f"{server.metrics_url}/metrics"))
-            await inside.wait()
+            await page.entered()
             stopping = asyncio.create_task(server.stop())
             await asyncio.sleep(0)
-            go.set()
+            page.going = True
             answer = await request
             await stopping
             return answer
@@ -144,17 +110,12 @@ def test_a_request_under_way_is_finished_when_it_stops() -> None:
 
 
 def test_what_does_not_end_within_the_grace_is_cut() -> None:
-    inside = asyncio.Event()
-
-    class Stuck(Page):
-        async def write(self, accept, accept_encoding):
-            inside.set()
-            await asyncio.Event().wait()
+    page = Waiting()
 
     async def main():
-        async with served(writer=Stuck(), grace_s=0.05) as server, httpx.AsyncClient() as client:
+        async with served(scraper=page, grace_s=0.05) as server, httpx.AsyncClient() as client:
             request = asyncio.create_task(client.get(f"{server.metrics_url}/metrics"))
-            await inside.wait()
+            await page.entered()
             async with asyncio.timeout(10.0):
                 await server.stop()
             answer = (await asyncio.gather(request, return_exceptions=True))[0]
@@ -169,7 +130,7 @@ def test_what_does_not_end_within_the_grace_is_cut() -> None:
 
 def test_it_can_be_started_again_but_not_twice() -> None:
     async def main():
-        server = TelemetryServer(writer=Page(), metrics=Binding(key="k", port=0))
+        server = TelemetryServer(scraper=Page(), metrics=Binding(key="k", port=0))
         statuses = []
         for _ in range(2):
             await server.start()
@@ -188,7 +149,7 @@ def test_if_one_address_is_taken_neither_listens() -> None:
     async def scenario(server, client):
         taken = httpx.URL(server.status_url).port
         other = TelemetryServer(
-            writer=Page(),
+            scraper=Page(),
             api=an_api(),
             metrics=Binding(key="telemetry.metrics", port=0),
             status=Binding(key="telemetry.status", port=taken),
@@ -209,7 +170,8 @@ def test_the_statistics_add_up() -> None:
 
     seen = running(scenario)
     assert {name: gate.requests for name, gate in seen.gates.items()} == {
-        "health": 1,
+        "liveness": 0,
+        "readiness": 1,
         "metrics": 3,
         "status": 0,
     }
@@ -244,17 +206,11 @@ def test_the_routes_in_an_application_of_somebody_else(prefix) -> None:
     )
 
 
-def test_an_application_of_the_routes_alone_knows_nothing_else() -> None:
-    async def main():
-        transport = httpx.ASGITransport(app=application(metrics_routes(Page(), Checks())))
-        async with httpx.AsyncClient(transport=transport, base_url="http://app.example") as client:
-            return await client.get("/metrics"), await client.get("/other")
-
-    page, other = asyncio.run(main())
-    assert (page.status_code, other.status_code) == (200, 404)
-    assert other.json() == {
-        "type": "about:blank",
-        "title": "Not Found",
-        "status": 404,
-        "detail": "There is nothing at this path.",
-    }
+def test_routes_for_others_need_a_word_about_strangers() -> None:
+    for routes in (
+        lambda access: metrics_routes(Page(), Checks(), access=access),
+        lambda access: status_routes(an_api(), Checks(), access=access),
+    ):
+        with pytest.raises(PolicyError, match=r"access\.tokens.*allow_unauthenticated=True"):
+            routes(Access())
+        assert routes(Access(allow_unauthenticated=True))

@@ -22,7 +22,7 @@ CONTEXTS = st.sampled_from(
         SpanContext(0, 0, False, trace_state=TraceState([("k", "v")])),
     ]
 )
-SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc", max_size=6) | st.binary(max_size=2)
+SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc", max_size=6)
 VALUES = (
     SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text("xy", max_size=2), SCALARS, max_size=2)
 )
@@ -62,7 +62,7 @@ LIMITS = st.fixed_dictionaries(
         "links": st.integers(0, 2),
         "event_attributes": st.integers(0, 5),
         "link_attributes": st.integers(0, 2),
-        "value_length": st.none() | st.integers(0, 4),
+        "value_length": st.sampled_from([0, 1, 2, 3, 4, 1_000]),
     }
 )
 
@@ -87,9 +87,7 @@ def pair(limits: dict) -> tuple:
             max_link_attributes=limits["link_attributes"],
             max_events=limits["events"],
             max_links=limits["links"],
-            max_attribute_length=SpanLimits.UNSET
-            if limits["value_length"] is None
-            else limits["value_length"],
+            max_attribute_length=limits["value_length"],
         ),
     ).get_tracer("tests", "1.2")
     ours = World(sampling=Sampling(ratio=1.0), limits=Limits(**limits), resource=RESOURCE).tracer
@@ -143,18 +141,6 @@ def test_any_operations_give_the_same_span(limits, attributes, links, kind, oper
         spans.append(span)
     ours, theirs = spans
     assert picture(ours) == picture(theirs)
-    in_json = [json.loads(span.to_json()) for span in spans if _fits_json(theirs)]
-    for read in in_json:
-        read["context"].pop("span_id")
-    assert in_json[:1] == in_json[1:]
-
-
-def _fits_json(span) -> bool:
-    try:
-        span.to_json()
-    except TypeError:  # the SDK's can't write bytes
-        return False
-    return True
 
 
 @given(attributes=ATTRIBUTES, operations=st.lists(OPERATIONS, max_size=8))
@@ -193,7 +179,7 @@ def test_leaving_a_block_by_an_exception_gives_the_same_span():
             "links": 9,
             "event_attributes": 9,
             "link_attributes": 9,
-            "value_length": None,
+            "value_length": 1_000,
         }
     ):
         for start in (tracer.start_span, tracer.start_as_current_span):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 from opentelemetry import trace as api
 
 from seawall.telemetry.tracing.provider import OTHER_SCOPE, TracerProvider
@@ -43,6 +44,15 @@ def test_too_many_scopes_share_a_tracer_and_are_counted():
     assert (now.tracers, now.tracers_shared) == (2, 3)
 
 
+@pytest.mark.parametrize("arguments", [("x", ["1"]), ("x", "1", None, 5)])
+def test_arguments_that_make_no_scope_hurt_nobody(arguments):
+    provider = TracerProvider()
+    tracer = provider.get_tracer(*arguments)
+    assert tracer.instrumentation_scope.name == OTHER_SCOPE
+    now = provider.statistics()
+    assert (now.segments.failed, now.tracers, now.tracers_shared) == (1, 0, 1)
+
+
 def test_after_shutdown_nothing_is_let_in_and_what_waits_can_be_taken():
     world = World(sampling=Sampling(ratio=1.0))
     world.root("before").end()
@@ -71,7 +81,7 @@ def test_its_defaults_are_the_clocks_and_dice_of_the_machine():
 
 
 def test_its_repr_shows_its_state():
-    assert repr(World().provider).startswith("<TracerProvider 1 tracers, <Segments 0 of 4096 open")
+    assert repr(World().provider).startswith("<TracerProvider 1 tracers, <Segments 0 open with 0 of 65536")
 
 
 def test_in_a_forked_child_what_is_open_or_waits_is_left_to_the_parent():

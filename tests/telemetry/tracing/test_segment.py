@@ -2,15 +2,11 @@
 
 import threading
 
-import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import StatusCode, TraceFlags, TraceState
 
 from seawall.telemetry.tracing.settings import Limits, Sampling
-from seawall.telemetry.tracing.span import Span, Unrecorded
+from seawall.telemetry.tracing.span import Span
 from tests.telemetry.tracing.world import DROP_BITS, KEEP_BITS, World, remote
 
 
@@ -127,7 +123,7 @@ def test_the_weightiest_reason_is_counted_and_only_that():
     root.set_status(StatusCode.ERROR)
     world.pass_s(10)
     root.end()
-    assert world.segments.kept == {"error": 1, "breaker": 0, "slow": 0, "head": 0, "ratio": 0}
+    assert world.segments.kept == {"error": 1, "breaker": 0, "slow": 0, "ratio": 0}
 
 
 # -- the head --------------------------------------------------------------------------------------
@@ -161,12 +157,10 @@ def test_where_a_trace_begins_the_head_flag_is_what_the_ratio_says(bits, sampled
     assert kept.context.trace_flags == sampled | TraceFlags.RANDOM_TRACE_ID
 
 
-def test_a_sampled_head_keeps_nothing_unless_it_is_followed():
-    for follow in (False, True):
-        world = World(sampling=Sampling(follow_head=follow))
-        world.child(remote(9 << 56 | DROP_BITS, flags=1)).end()
-        world.child(remote(9 << 56 | DROP_BITS, flags=0)).end()
-        assert world.segments.kept["head"] == len(world.taken()) == follow
+def test_a_sampled_head_keeps_nothing():
+    world = World()
+    world.child(remote(9 << 56 | DROP_BITS, flags=1)).end()
+    assert world.taken() == []
 
 
 # -- late spans ------------------------------------------------------------------------------------
@@ -223,6 +217,21 @@ def test_what_is_found_late_keeps_what_ends_later_still():
     assert names(world.taken()) == ["failing", "last"]
 
 
+def test_what_ends_while_the_verdict_is_drawn_is_part_of_it():
+    world = World(sampling=Sampling(ratio=1.0))
+    root = world.root()
+    child = world.child(root)
+    draw = world.dice.getrandbits
+
+    def as_if_another_thread_came_between(bits: int) -> int:
+        child.end()
+        return draw(bits)
+
+    world.provider.segments._bits = as_if_another_thread_came_between
+    root.end()
+    assert names(world.taken()) == ["child", "root"]
+
+
 def test_a_span_that_starts_under_a_finished_segment_is_the_root_of_a_new_one():
     world = World()
     root = world.root()
@@ -251,47 +260,72 @@ def test_a_child_of_an_ended_span_joins_while_the_segment_is_open():
 # -- bounds ----------------------------------------------------------------------------------------
 
 
-def test_a_full_segment_records_no_more_and_hangs_what_follows_on_a_span_that_exists():
+def test_a_full_segment_is_judged_early_and_what_starts_afterwards_on_its_own():
     world = World(sampling=Sampling(ratio=1.0), limits=Limits(segment_spans=2))
     root = world.root()
     child = world.child(root)
-    extra = world.child(child, "extra")
-    assert isinstance(extra, Unrecorded)
-    assert isinstance(extra, ApiSpan)
-    assert not extra.is_recording()
-    assert extra.get_span_context() == child.context
-    assert world.child(extra) is extra, "its children are no more recorded than it is"
-    extra.end()
     child.end()
-    root.end()
-    assert names(world.taken()) == ["child", "root"]
-    assert world.segments.spans_unrecorded == 2
-
-
-def test_under_an_unrecorded_span_recording_begins_again_after_its_segment():
-    world = World(sampling=Sampling(ratio=1.0), limits=Limits(segment_spans=1))
-    root = world.root()
+    assert world.lane.waiting == 0
     extra = world.child(root, "extra")
+    assert names(world.taken()) == ["child"]
+    assert (extra.trace_id, extra.parent) == (root.trace_id, root.context)
+    world.child(extra, "below").end()
+    extra.end()
     root.end()
-    task = world.child(extra, "task")
-    assert isinstance(task, Span)
-    assert task.parent == root.context
+    assert names(world.taken()) == ["below", "extra", "root"]
+    assert (world.segments.evicted, world.segments.spans_late) == (1, 1)
 
 
-def test_when_too_many_are_open_the_oldest_is_judged_with_what_it_has():
-    world = World(limits=Limits(open_segments=2))
+def test_under_a_root_that_never_ends_errors_are_kept_for_ever():
+    world = World(limits=Limits(segment_spans=3))
+    consumer = world.root("consumer")
+    for number in range(20):
+        message = world.child(consumer, f"message {number}")
+        if number % 10 == 9:
+            message.set_status(StatusCode.ERROR)
+        message.end()
+    assert names(world.taken()) == ["message 9", "message 19"]
+    assert world.segments.open == 0
+
+
+@pytest.mark.parametrize("reason", ["error", "slow"])
+def test_a_root_whose_segment_was_judged_early_is_kept_for_its_own_sake(reason):
+    world = World(limits=Limits(segment_spans=1))
+    root = world.root()
+    world.child(root).end()
+    if reason == "error":
+        root.set_status(StatusCode.ERROR)
+    else:
+        world.pass_s(2)
+    root.end()
+    assert world.taken() == [root]
+
+
+def test_when_too_many_spans_are_open_the_oldest_segment_is_judged_with_what_it_has():
+    world = World(limits=Limits(open_spans=4))
     leaked = world.root("leaked")
     failing = world.child(leaked, "failing")
     failing.set_status(StatusCode.ERROR)
     failing.end()
-    world.root("second")
+    second = world.root("second")
     world.root("third")
+    assert (world.segments.spans_open, world.taken()) == (4, [])
+    world.child(second, "one more")
     assert names(world.taken()) == ["failing"]
-    assert (world.segments.open, world.segments.evicted) == (2, 1)
+    assert (world.segments.open, world.segments.spans_open, world.segments.evicted) == (2, 3, 1)
+
+
+def test_a_child_that_finds_its_own_segment_evicted_begins_another():
+    world = World(sampling=Sampling(ratio=1.0), limits=Limits(open_spans=2))
+    oldest = world.root("oldest")
+    world.root("other")
+    child = world.child(oldest, "child")
+    assert (child._root, child.trace_id, child.parent) == (True, oldest.trace_id, oldest.context)
+    assert world.segments.open == 2
 
 
 def test_the_root_of_an_evicted_segment_is_late():
-    world = World(limits=Limits(open_segments=1))
+    world = World(limits=Limits(open_spans=1))
     stream = world.root("stream")
     world.root("other")
     world.pass_s(5)
@@ -301,7 +335,7 @@ def test_the_root_of_an_evicted_segment_is_late():
 
 
 def test_roots_that_never_end_do_not_stop_recording():
-    world = World(limits=Limits(open_segments=3))
+    world = World(limits=Limits(open_spans=3))
     for number in range(50):
         world.root(f"leak {number}")
     failing = world.root("failing")
@@ -355,13 +389,13 @@ def test_its_repr_shows_its_state():
     world = World()
     root = world.root()
     assert repr(root._segment) == "<Segment open, 1 spans, 0 of them finished>"
-    assert repr(world.provider.segments) == "<Segments 1 of 4096 open, opened=1 evicted=0>"
+    assert repr(world.provider.segments) == "<Segments 1 open with 1 of 65536 spans, opened=1 evicted=0>"
 
 
-def test_threads_lose_no_span():
-    world = World(
-        sampling=Sampling(ratio=1.0), limits=Limits(lane_spans=100_000, lane_reserve=0.0, open_segments=3)
-    )
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("limits", [{"open_spans": 9, "segment_spans": 4}, {}])
+def test_threads_lose_no_span(limits):
+    world = World(sampling=Sampling(ratio=1.0), limits=Limits(lane_spans=100_000, lane_reserve=0.0, **limits))
 
     def work() -> None:
         for _ in range(300):
@@ -382,105 +416,4 @@ def test_threads_lose_no_span():
     # no span is lost
     assert now.spans_recorded == now.spans_offered == len(world.taken()) == 6 * 300 * 5
     assert now.opened == sum(now.kept.values())
-    assert now.open == 0
-
-
-# -- any order of everything -----------------------------------------------------------------------
-
-
-class SegmentMachine(RuleBasedStateMachine):
-    """Roots and children start, fail, take time and end in any order, while the lane is emptied."""
-
-    @initialize(
-        open_segments=st.integers(1, 4),
-        segment_spans=st.integers(1, 5),
-        lane_spans=st.integers(1, 12),
-        ratio=st.sampled_from([0.0, 0.1, 1.0]),
-    )
-    def build(self, open_segments: int, segment_spans: int, lane_spans: int, ratio: float) -> None:
-        self.limits = Limits(open_segments=open_segments, segment_spans=segment_spans, lane_spans=lane_spans)
-        self.ratio = ratio
-        self.world = World(sampling=Sampling(ratio=ratio), limits=self.limits)
-        self.live: list[Span] = []
-        self.seen: list[ApiSpan] = []
-        self.started = 0
-        self.exported: list[Span] = []
-        self.failed: set[int] = set()
-
-    def note(self, span: ApiSpan) -> None:
-        self.seen.append(span)
-        if isinstance(span, Span):
-            self.started += 1
-            self.live.append(span)
-
-    @rule(bits=st.sampled_from([KEEP_BITS, DROP_BITS]))
-    def start_root(self, bits: int) -> None:
-        self.world.dice.bits = bits
-        self.note(self.world.root())
-
-    @rule(data=st.data())
-    def start_child(self, data: st.DataObject) -> None:
-        if self.seen:
-            self.note(self.world.child(data.draw(st.sampled_from(self.seen))))
-
-    @rule(data=st.data())
-    def fail(self, data: st.DataObject) -> None:
-        if self.live:
-            span = data.draw(st.sampled_from(self.live))
-            span.set_status(StatusCode.ERROR)
-            self.failed.add(id(span))
-
-    @rule(data=st.data())
-    def end(self, data: st.DataObject) -> None:
-        if self.live:
-            span = data.draw(st.sampled_from(self.live))
-            self.live.remove(span)
-            before = self.world.lane.statistics()
-            span.end()
-            after = self.world.lane.statistics()
-            if id(span) in self.failed and (span._root or span._segment.owner is None):
-                assert after.offered > before.offered, "an error is always offered, late or not"
-
-    @rule(data=st.data())
-    def end_again(self, data: st.DataObject) -> None:
-        if self.seen:
-            span = data.draw(st.sampled_from(self.seen))
-            if span not in self.live:
-                before = self.world.lane.statistics()
-                span.end()
-                assert self.world.lane.statistics() == before
-
-    @rule(seconds=st.sampled_from([0.1, 2.0]))
-    def wait(self, seconds: float) -> None:
-        self.world.pass_s(seconds)
-
-    @rule(limit=st.integers(0, 10))
-    def export(self, limit: int) -> None:
-        self.exported += self.world.lane.take(limit)
-
-    @invariant()
-    def holds_its_bounds(self) -> None:
-        now = self.world.segments
-        assert now.open <= self.limits.open_segments
-        assert self.world.lane.waiting <= self.limits.lane_spans
-
-    @invariant()
-    def every_span_and_segment_is_accounted_for(self) -> None:
-        now, lane = self.world.segments, self.world.lane.statistics()
-        waiting = sum(len(segment.spans) for segment in self.world.provider.segments._open)
-        assert now.spans_recorded == self.started
-        settled = now.spans_offered + now.spans_sampled_out + now.spans_abandoned
-        assert self.started == len(self.live) + waiting + settled
-        assert now.opened == now.open + sum(now.kept.values()) + now.dropped + now.abandoned
-        assert now.spans_offered == lane.offered == lane.accepted + sum(lane.dropped.values())
-        if self.ratio == 1.0:
-            assert now.dropped == now.spans_sampled_out == 0
-
-    @invariant()
-    def nothing_is_exported_twice_or_unfinished(self) -> None:
-        assert len({id(span) for span in self.exported}) == len(self.exported)
-        assert all(span.ended_ns is not None for span in self.exported)
-
-
-TestSegmentMachine = SegmentMachine.TestCase
-TestSegmentMachine.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+    assert (now.open, now.spans_open) == (0, 0)

@@ -47,16 +47,24 @@ def test_infinity_turns_the_rule_for_slowness_off():
 
 def test_all_mistakes_of_limits_are_reported_at_once():
     with pytest.raises(PolicyError) as raised:
-        Limits(open_segments=0, segment_spans=0, attributes=-1, lane_reserve=1.0, value_length=-5)
+        Limits(open_spans=0, segment_spans=0, attributes=-1, lane_reserve=1.0, value_length=-5)
     assert [problem.key for problem in raised.value.problems] == [
-        "limits.open_segments",
+        "limits.open_spans",
         "limits.segment_spans",
         "limits.attributes",
-        "limits.lane_reserve",
         "limits.value_length",
+        "limits.lane_reserve",
     ]
 
 
 def test_a_provider_is_one_of_three():
     with pytest.raises(PolicyError, match=r"tracing\.provider"):
         TracingSettings(provider="jaeger")
+
+
+def test_a_lane_has_room_for_a_whole_segment():
+    with pytest.raises(
+        PolicyError, match=r"limits\.lane_spans = 100: allowed is at least limits\.segment_spans"
+    ):
+        Limits(lane_spans=100)
+    assert Limits(lane_spans=100, segment_spans=100).lane_spans == 100

@@ -28,7 +28,7 @@ def test_the_sdk_s_own_fills_the_same_kind_of_lane():
         provider="sdk",
         resource={"service.name": "shop"},
         sampling=ALL,
-        limits=Limits(attributes=1, lane_spans=2, lane_reserve=0.5),
+        limits=Limits(attributes=1, segment_spans=1, lane_spans=2, lane_reserve=0.5),
     )
     provider, lane = switch.make_provider(settings)
     assert isinstance(provider, SdkProvider)

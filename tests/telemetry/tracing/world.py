@@ -1,5 +1,6 @@
 """A provider in a world of its own: clocks that stand still, ids that are counted."""
 
+from random import Random
 from typing import Any
 
 from opentelemetry import trace as api
@@ -17,10 +18,11 @@ DROP_BITS = 1
 SECOND_NS = 1_000_000_000
 
 
-class Dice:
+class Dice(Random):
     """Trace ids with the random bits that a test asks for; span ids 1, 2, 3 …"""
 
     def __init__(self, bits: int = DROP_BITS) -> None:
+        super().__init__()
         self.bits = bits
         self.traces = 0
         self.spans = 0
@@ -33,8 +35,8 @@ class Dice:
         self.traces += 1
         return self.traces << 56 | self.bits
 
-    def seed(self) -> None:
-        self.seeded += 1
+    def seed(self, *arguments: object) -> None:
+        self.seeded = getattr(self, "seeded", 0) + 1
 
 
 class World:
@@ -60,12 +62,10 @@ class World:
 
     def root(self, name: str = "root", **more: Any) -> Span:
         """A span without a parent."""
-        span = self.tracer.start_span(name, EMPTY, **more)
-        assert isinstance(span, Span)
-        return span
+        return self.tracer.start_span(name, EMPTY, **more)
 
-    def child(self, parent: api.Span, name: str = "child", **more: Any) -> Any:
-        """A span under ``parent``, whatever kind of span comes of it."""
+    def child(self, parent: api.Span, name: str = "child", **more: Any) -> Span:
+        """A span under ``parent``."""
         return self.tracer.start_span(name, under(parent), **more)
 
     def pass_s(self, seconds: float) -> None:

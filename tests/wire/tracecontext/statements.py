@@ -49,20 +49,8 @@ TOKENS = [
     "\u20ac$1",
     "'\u00e9'",
 ]
-GAPS = [
-    " ",
-    "\n",
-    "\t",
-    "\r\n",
-    "  ",
-    "/* c */",
-    "/* ' */",
-    "/*/* n */*/",
-    "-- x\n",
-    "-- '\r",
-    "/* $$ */",
-    "/***/",
-]
+SPACES = [" ", "\n", "\t", "\r\n", "  "]
+COMMENTS = ["/* c */", "/* ' */", "/*/* n */*/", "-- x\n", "-- '\r", "/* $$ */", "/***/"]
 SCRAPS = [
     "'",
     '"',
@@ -86,10 +74,20 @@ SCRAPS = [
     "\u00e9",
 ]
 
-WHOLE = st.lists(st.tuples(st.sampled_from(TOKENS), st.sampled_from(GAPS)), max_size=12).map(
-    lambda pairs: "".join(token + gap for token, gap in pairs)
-)
-"""Texts that end, every token followed by a gap."""
 
-SQL = st.one_of(WHOLE, st.lists(st.sampled_from(SCRAPS), max_size=14).map("".join), st.text(max_size=40))
+def _texts(gaps: list[str]) -> st.SearchStrategy[str]:
+    return st.lists(st.tuples(st.sampled_from(TOKENS), st.sampled_from(gaps)), max_size=12).map(
+        lambda pairs: "".join(token + gap for token, gap in pairs)
+    )
+
+
+UNCOMMENTED = _texts(SPACES)
+"""Texts that end, without comments."""
+
+SQL = st.one_of(
+    UNCOMMENTED,
+    _texts(SPACES + COMMENTS),
+    st.lists(st.sampled_from(SCRAPS), max_size=14).map("".join),
+    st.text(max_size=40),
+)
 """Any text, most of it misleading."""

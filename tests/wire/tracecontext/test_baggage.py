@@ -14,7 +14,6 @@ from seawall.wire.tracecontext.baggage import (
     Entry,
     Property,
     format_baggage,
-    is_token,
     parse_baggage,
 )
 
@@ -133,8 +132,6 @@ def test_what_is_too_much_is_left_off_and_what_still_fits_is_not() -> None:
 def test_names_that_are_no_tokens_cannot_be_sent() -> None:
     entries = [Entry("a b", "1"), Entry("", "2"), Entry("c", "3", (Property("d e"),)), Entry("f", "4")]
     assert format_baggage(entries) == BaggageText("f=4", 3)
-    assert is_token("%41")
-    assert not is_token("\u00e9")
 
 
 def test_writes_only_what_every_peer_reads_alike() -> None:

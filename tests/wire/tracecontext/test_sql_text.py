@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from seawall.wire.tracecontext.sql_text import LOOK_CHARACTERS, Layout, survey
+from seawall.wire.tracecontext.sql_text import LOOK_CHARACTERS, PARTS_MAX, Layout, survey
 from tests.wire.tracecontext.lexer import comments, tokens
 from tests.wire.tracecontext.statements import SQL
 
@@ -11,32 +11,34 @@ from tests.wire.tracecontext.statements import SQL
 @pytest.mark.parametrize(
     ("sql", "layout"),
     [
-        ("", Layout(0, 0, (), 0)),
-        (" ; \n;", Layout(0, 0, (), 0)),
-        ("SELECT 1", Layout(0, 8, (), 0)),
-        (" ; SELECT 1 ;; ", Layout(3, 11, (), 0)),
-        ("/* a */ -- b\n;", Layout(0, 0, ((0, 7),), 1)),
-        ("/* a */SELECT 1--b", Layout(7, 15, ((0, 7),), 1)),
-        ("'a'", Layout(0, 3, (), 0)),
-        (" ''''", Layout(1, 5, (), 0)),
-        (' "a;""/*" ;', Layout(1, 9, (), 0)),
-        ("$$ ' $$", Layout(0, 7, (), 0)),
-        ("$$$$", Layout(0, 4, (), 0)),
-        ("$$a$$'$$'", Layout(0, 9, (), 0)),
-        ("$a$ $b$ $$ $a$ ", Layout(0, 14, (), 0)),
-        ("a$$b$$ c", Layout(0, 8, (), 0)),
-        ("SELECT $1", Layout(0, 9, (), 0)),
-        ("SELECT $1, $2;", Layout(0, 13, (), 0)),
-        ("E'\\'' ", Layout(0, 5, (), 0)),
-        ("'\\\\' /*'*/", Layout(0, 4, ((5, 10),), 0)),
-        ("'a\\b'", Layout(0, 5, (), 0)),
-        ("1 /* /* */ */ ", Layout(0, 1, ((2, 13),), 0)),
-        ("1 /*/*/ */ */ 2", Layout(0, 15, ((2, 13),), 0)),
-        ("1 /***/ - -- x", Layout(0, 9, ((2, 7),), 1)),
-        ("--\r1", Layout(3, 4, (), 1)),
-        ("a */* b */", Layout(0, 3, ((3, 10),), 0)),
-        ("\u20ac$$\u20ac", Layout(0, 4, (), 0)),
-        ("$\u00e9$'$\u00e9$", Layout(0, 7, (), 0)),
+        ("", Layout(0, 0, ())),
+        (" ; \n;", Layout(0, 0, ())),
+        ("SELECT 1", Layout(0, 8, ())),
+        (" ; SELECT 1 ;; ", Layout(3, 11, ())),
+        ("/* a */ -- b\n;", Layout(0, 0, ((0, 7), (8, 12)))),
+        ("/* a */SELECT 1--b", Layout(7, 15, ((0, 7), (15, 18)))),
+        ("'a'", Layout(0, 3, ())),
+        (" ''''", Layout(1, 5, ())),
+        (' "a;""/*" ;', Layout(1, 9, ())),
+        ("$$ ' $$", Layout(0, 7, ())),
+        ("$$$$", Layout(0, 4, ())),
+        ("$$a$$'$$'", Layout(0, 9, ())),
+        ("$a$ $b$ $$ $a$ ", Layout(0, 14, ())),
+        ("a$$b$$ c", Layout(0, 8, ())),
+        ("a1$b", Layout(0, 4, ())),
+        ("$ $a", Layout(0, 4, ())),
+        ("SELECT $1", Layout(0, 9, ())),
+        ("SELECT $1, $2;", Layout(0, 13, ())),
+        ("E'\\'' ", Layout(0, 5, ())),
+        ("'\\\\' /*'*/", Layout(0, 4, ((5, 10),))),
+        ("'a\\b'", Layout(0, 5, ())),
+        ("1 /* /* */ */ ", Layout(0, 1, ((2, 13),))),
+        ("1 /*/*/ */ */ 2", Layout(0, 15, ((2, 13),))),
+        ("1 /***/ - -- x", Layout(0, 9, ((2, 7), (10, 14)))),
+        ("--\r1", Layout(3, 4, ((0, 2),))),
+        ("a */* b */", Layout(0, 3, ((3, 10),))),
+        ("\u20ac$$\u20ac", Layout(0, 4, ())),
+        ("$\u00e9$'$\u00e9$", Layout(0, 7, ())),
     ],
 )
 def test_finds_ends_and_comments(sql: str, layout: Layout) -> None:
@@ -64,9 +66,13 @@ def test_finds_ends_and_comments(sql: str, layout: Layout) -> None:
         "$$a$$$b$'$b$",
         "$1$$ $$",
         "1$a$ $a$",
+        "a1$b$",
         "SELECT E'a'\n'b\\'c'",
         "SELECT 1\0",
         "x" * (LOOK_CHARACTERS + 1),
+        "--\n" * (PARTS_MAX + 1),
+        "$$ $$ " * (PARTS_MAX + 1),
+        "/*" + "/**/" * PARTS_MAX + "*/",
     ],
 )
 def test_says_when_it_does_not_know(sql: str) -> None:
@@ -74,7 +80,14 @@ def test_says_when_it_does_not_know(sql: str) -> None:
 
 
 def test_looks_at_what_is_just_short_enough() -> None:
-    assert survey("x" * LOOK_CHARACTERS) == Layout(0, LOOK_CHARACTERS, (), 0)
+    assert survey("x" * LOOK_CHARACTERS) == Layout(0, LOOK_CHARACTERS, ())
+
+
+def test_looks_at_as_many_parts_as_it_may() -> None:
+    layout = survey("--\n" * PARTS_MAX + "x")
+    assert layout is not None
+    assert len(layout.comments) == PARTS_MAX
+    assert survey("/*" + "/**/" * (PARTS_MAX // 2 - 1) + "*/x") is not None
 
 
 @pytest.mark.parametrize("scrap", ["'", '"', "$a", "$a$", "E'\\", "/*", "*/", "--", "''", "$$'", "a$"])
@@ -100,6 +113,4 @@ def test_agrees_with_a_plain_lexer(sql: str) -> None:
         rest = tokens(sql[layout.end :])
         assert rest is not None
         assert set(rest) <= {";"}
-    found = comments(sql)
-    assert [sql[begin:end] for begin, end in layout.comments] == [text for text in found if text[:2] == "/*"]
-    assert layout.lines == sum(text[:2] == "--" for text in found)
+    assert [sql[begin:end] for begin, end in layout.comments] == comments(sql)

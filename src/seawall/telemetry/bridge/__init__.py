@@ -6,6 +6,6 @@ not before.
 """
 
 from seawall.telemetry.bridge.collector import RegistryCollector
-from seawall.telemetry.bridge.source import PrometheusSource
+from seawall.telemetry.bridge.source import PrometheusSource, PrometheusSourceStatistics
 
-__all__ = ["PrometheusSource", "RegistryCollector"]
+__all__ = ["PrometheusSource", "PrometheusSourceStatistics", "RegistryCollector"]

@@ -1,8 +1,9 @@
 """Their registry as a source of our exposition.
 
 For programs whose libraries count with ``prometheus_client``: one scrape has everything. Names are taken as
-they are, without our prefix. A family whose name is taken already is left out and counted by the writer,
-since scrapers refuse a name that comes twice.
+they are, without our prefix; a character that not every scraper can read becomes an underscore, as their own
+text format has it. A family whose name is taken already is left out and counted by the writer, since scrapers
+refuse a name that comes twice.
 
 Their collectors make a family in one go, however many series it has, so a large one holds the loop for as
 long.
@@ -10,17 +11,34 @@ long.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Final, Protocol, final
 
-from seawall.telemetry.bridge.merging import MERGING
-from seawall.telemetry.exposition.sources import Native, Pairs, Sample, SampleFamily
+from seawall.telemetry.exposition.samples import Pairs, Sample, SampleFamily
+from seawall.telemetry.metrics.cells import Exemplar
+from seawall.telemetry.metrics.native import Exponential
 
-__all__ = ["FAMILIES_MAX", "CollectorRegistryShape", "PrometheusSource", "PrometheusSourceStatistics"]
+__all__ = [
+    "FAMILIES_MAX",
+    "MERGING",
+    "CollectorRegistryShape",
+    "PrometheusSource",
+    "PrometheusSourceStatistics",
+]
 
 FAMILIES_MAX: Final = 10_000
 """Families taken of one registry in one scrape; a generator that never ends must not be ours."""
+
+MERGING: Final[ContextVar[bool]] = ContextVar("seawall_merging", default=False)
+"""True while a source asks their registry on behalf of our writer. Our own collectors keep still then: if one
+is registered there, our families would come back to us."""
+
+_NOT_IN_METRICS: Final = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])")
+_NOT_IN_LABELS: Final = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])")
 
 
 class CollectorRegistryShape(Protocol):
@@ -31,7 +49,7 @@ class CollectorRegistryShape(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusSourceStatistics:
     """One moment of a source.
 
@@ -42,13 +60,6 @@ class PrometheusSourceStatistics:
 
     collected: int
     families_refused: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Exemplar:
-    labels: Pairs
-    value: float
-    at: float | None
 
 
 @final
@@ -87,7 +98,9 @@ class PrometheusSource:
                 return
             taken += 1
             self._collected += 1
-            yield _family(metric)
+            yield SampleFamily(
+                _metric_name(metric.name), metric.type, metric.documentation, metric.unit, _samples(metric)
+            )
 
     def statistics(self) -> PrometheusSourceStatistics:
         """Counters of one moment."""
@@ -97,39 +110,49 @@ class PrometheusSource:
         return f"<PrometheusSource collected={self._collected} families_refused={self._refused}>"
 
 
-def _family(metric: Any) -> SampleFamily:  # noqa: ANN401 -- theirs, whatever its release
-    return SampleFamily(metric.name, metric.type, metric.documentation, metric.unit, _samples(metric))
-
-
-def _samples(metric: Any) -> Sequence[Sample]:  # noqa: ANN401 -- as above
+def _samples(metric: Any) -> Sequence[Sample]:  # noqa: ANN401  # theirs, whatever its release
     return [
         Sample(
-            sample.name,
-            tuple(sample.labels.items()) if sample.labels else (),
+            _metric_name(sample.name),
+            _labels(sample.labels),
             sample.value,
             timestamp=None if sample.timestamp is None else float(sample.timestamp),
-            exemplar=_exemplar(sample.exemplar) if sample.exemplar else None,
-            native=_native(found) if (found := getattr(sample, "native_histogram", None)) else None,
+            exemplars=(_exemplar(sample.exemplar),) if sample.exemplar else (),
+        )
+        if not (native := getattr(sample, "native_histogram", None))
+        else Sample(
+            _metric_name(sample.name),
+            _labels(sample.labels),
+            sample.value,
+            exemplars=tuple(map(_exemplar, native.nh_exemplars or ())),
+            native=_native(native),
         )
         for sample in metric.samples
     ]
 
 
-def _exemplar(theirs: Any) -> _Exemplar:  # noqa: ANN401 -- as above
-    at = None if theirs.timestamp is None else float(theirs.timestamp)
-    return _Exemplar(tuple(theirs.labels.items()), theirs.value, at)
+def _metric_name(name: str) -> str:
+    return _NOT_IN_METRICS.sub("_", name)
 
 
-def _native(theirs: Any) -> Native:  # noqa: ANN401 -- as above
-    return Native(
+def _labels(labels: dict[str, str] | None) -> Pairs:
+    # By name, since two names may become one, and a scraper refuses a label that comes twice.
+    return tuple({_NOT_IN_LABELS.sub("_", name): value for name, value in (labels or {}).items()}.items())
+
+
+def _exemplar(theirs: Any) -> Exemplar:  # noqa: ANN401  # as above
+    at = nan if theirs.timestamp is None else float(theirs.timestamp)
+    return Exemplar(tuple(theirs.labels.items()), theirs.value, at)
+
+
+def _native(theirs: Any) -> Exponential:  # noqa: ANN401  # as above
+    return Exponential(
         schema=theirs.schema,
         zero_threshold=theirs.zero_threshold,
         zero_count=int(theirs.zero_count),
         positive=_counts(theirs.pos_spans, theirs.pos_deltas),
         negative=_counts(theirs.neg_spans, theirs.neg_deltas),
-        count=int(theirs.count_value),
         sum=theirs.sum_value,
-        exemplars=tuple(map(_exemplar, theirs.nh_exemplars or ())),
     )
 
 

@@ -1,7 +1,6 @@
 """Finished samples as protobuf metrics: the samples of one metric are found by their labels and put together.
 
-The text formats write samples one by one; a protobuf metric is a whole histogram or summary. Times of
-creation are not taken over from other libraries.
+The text formats write samples one by one; a protobuf metric is a whole histogram or summary.
 """
 
 from __future__ import annotations
@@ -11,10 +10,6 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Final
 
-from seawall.telemetry.exposition.exemplars import writable
-from seawall.telemetry.exposition.formats import Format
-from seawall.telemetry.exposition.losses import Losses
-from seawall.telemetry.exposition.names import escape_label
 from seawall.telemetry.exposition.protobuf import (
     double,
     exemplar_body,
@@ -25,12 +20,12 @@ from seawall.telemetry.exposition.protobuf import (
     native_body,
     plain_metric,
 )
-from seawall.telemetry.exposition.sources import ExemplarShape, Native, Pairs, Sample, SampleFamily
-from seawall.telemetry.exposition.values import real
+from seawall.telemetry.exposition.samples import Pairs, Sample, SampleFamily
+from seawall.telemetry.exposition.values import Losses, real, writable
+from seawall.telemetry.metrics.cells import Exemplar
 
 __all__ = ["sample_metrics"]
 
-_HISTOGRAMS: Final = {"histogram", "gaugehistogram"}
 _SUMMARY: Final = 0x22
 _HISTOGRAM: Final = 0x3A
 
@@ -43,43 +38,37 @@ class _Group:
     timestamp: float | None = None
     count: float = 0.0
     total: float | None = None
-    buckets: list[tuple[float, int, ExemplarShape | None]] = field(default_factory=list)
+    buckets: list[tuple[float, int, Exemplar | None]] = field(default_factory=list)
     quantiles: list[tuple[float, float]] = field(default_factory=list)
-    native: Native | None = None
+    native: Sample | None = None
 
 
-def sample_metrics(family: SampleFamily, form: Format, losses: Losses) -> Iterator[bytes]:
+def sample_metrics(family: SampleFamily, losses: Losses) -> Iterator[bytes]:
     """The metrics of a finished family, each as a field of it.
 
     Args:
         family: The family.
-        form: The format, for its escaping of names.
         losses: Counts exemplars that may not be written.
     """
-    if family.type in _HISTOGRAMS or family.type == "summary":
+    # Field order is free in protobuf, so the time may stand before what it is the time of.
+    if family.type in {"histogram", "gaugehistogram", "summary"}:
+        summary = family.type == "summary"
         for group in _groups(family).values():
-            labels = _labels(group.labels, form)
-            body = _summary(group) if family.type == "summary" else _histogram(group, losses)
-            tag = _SUMMARY if family.type == "summary" else _HISTOGRAM
-            yield message(0x22, labels + _stamped(message(tag, body), group.timestamp, tag))
+            body = message(_SUMMARY, _summary(group)) if summary else _histogram(group, losses)
+            yield message(0x22, labels_of(group.labels) + _stamp(group.timestamp) + body)
         return
-    for sample in family.samples:
-        if family.type == "counter" and sample.name == f"{family.name}_created":
-            continue
+    for sample in family.without_created():
         behind = b""
-        if family.type == "counter" and sample.exemplar is not None and writable(sample.exemplar, losses):
-            behind = message(0x12, exemplar_body(sample.exemplar))
-        labels = _labels(sample.labels, form)
-        if sample.timestamp is not None:
-            # Field order is free in protobuf, so the time may stand before the number.
-            labels += _milliseconds(sample.timestamp)
+        if family.type == "counter" and sample.exemplars and writable(sample.exemplars[0], losses):
+            behind = message(0x12, exemplar_body(sample.exemplars[0]))
+        labels = labels_of(sample.labels) + _stamp(sample.timestamp)
         yield plain_metric(family.type, labels, sample.value, behind)
 
 
 def _groups(family: SampleFamily) -> dict[Pairs, _Group]:
     groups: dict[Pairs, _Group] = {}
     own = "quantile" if family.type == "summary" else "le"
-    for sample in family.samples:
+    for sample in family.without_created():
         labels = tuple(pair for pair in sample.labels if pair[0] != own)
         group = groups.setdefault(labels, _Group(labels))
         group.timestamp = sample.timestamp
@@ -89,7 +78,7 @@ def _groups(family: SampleFamily) -> dict[Pairs, _Group]:
 
 def _join(group: _Group, sample: Sample, suffix: str, edge: str | None) -> None:
     if sample.native is not None:
-        group.native = sample.native
+        group.native = sample
     elif suffix in {"_count", "_gcount"}:
         group.count = sample.value
     elif suffix in {"_sum", "_gsum"}:
@@ -97,17 +86,19 @@ def _join(group: _Group, sample: Sample, suffix: str, edge: str | None) -> None:
     elif edge is None:
         return
     elif suffix == "_bucket":
-        group.buckets.append((_edge(edge), _whole(sample.value), sample.exemplar))
+        exemplar = sample.exemplars[0] if sample.exemplars else None
+        group.buckets.append((_edge(edge), _whole(sample.value), exemplar))
     elif not suffix:
         group.quantiles.append((_edge(edge), sample.value))
 
 
 def _histogram(group: _Group, losses: Losses) -> bytes:
-    if group.native is not None:
-        return native_body(group.native, losses)
+    found = group.native
+    if found is not None and found.native is not None:
+        return message(_HISTOGRAM, native_body(found.native, found.exemplars, losses))
     buckets = sorted(group.buckets, key=lambda bucket: bucket[0])
     count = _whole(group.count) or (buckets[-1][1] if buckets else 0)
-    return histogram_body(buckets, count, group.total, losses)
+    return message(_HISTOGRAM, histogram_body(buckets, count, group.total, losses))
 
 
 def _summary(group: _Group) -> bytes:
@@ -118,20 +109,11 @@ def _summary(group: _Group) -> bytes:
     return b"".join(parts)
 
 
-def _stamped(body: bytes, timestamp: float | None, tag: int) -> bytes:
+def _stamp(timestamp: float | None) -> bytes:
     if timestamp is None:
-        return body
-    stamp = _milliseconds(timestamp)
-    return stamp + body if tag == _HISTOGRAM else body + stamp
-
-
-def _milliseconds(timestamp: float) -> bytes:
+        return b""
     # A negative int64 is ten bytes of two's complement.
     return integer(0x30, round(timestamp * 1000) & 0xFFFF_FFFF_FFFF_FFFF)
-
-
-def _labels(labels: Pairs, form: Format) -> bytes:
-    return labels_of((escape_label(name, form.escaping), value) for name, value in labels)
 
 
 def _edge(text: str) -> float:

@@ -12,24 +12,29 @@ empty span, for else it could not be told from a classic one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
 from struct import Struct
 from typing import Final
 
-from seawall.telemetry.exposition.exemplars import writable
-from seawall.telemetry.exposition.losses import Losses
-from seawall.telemetry.exposition.readings import gauge_value, native_of
-from seawall.telemetry.exposition.sources import Cell, ExemplarShape, Native
-from seawall.telemetry.exposition.values import real
-from seawall.telemetry.exposition.views import Items, Line, View
+from seawall.telemetry.exposition.values import Losses, real, writable
+from seawall.telemetry.exposition.views import STATE_LABEL, Items, View, gauge_value, line_of
+from seawall.telemetry.metrics.cells import (
+    Counter,
+    Exemplar,
+    Gauge,
+    Histogram,
+    Info,
+    NativeHistogram,
+    StateSet,
+)
+from seawall.telemetry.metrics.metric import Kind
+from seawall.telemetry.metrics.native import Exponential
 
 __all__ = [
-    "TYPES",
     "cell_metrics",
     "double",
     "exemplar_body",
-    "framed",
     "head",
     "histogram_body",
     "integer",
@@ -42,7 +47,7 @@ __all__ = [
     "varint",
 ]
 
-TYPES: Final = {
+_TYPES: Final = {
     "counter": 0,
     "gauge": 1,
     "summary": 2,
@@ -94,17 +99,12 @@ def head(name: str, kind: str, text: str) -> bytes:
     """The fields of a family that come before its metrics."""
     text = text.strip()
     described = message(0x12, _utf8(text)) if text else b""
-    return message(0x0A, _utf8(name)) + described + integer(0x18, TYPES[kind])
+    return message(0x0A, _utf8(name)) + described + integer(0x18, _TYPES.get(kind, 3))
 
 
 def tail(unit: str) -> bytes:
     """The field of a family that comes behind its metrics."""
     return message(0x2A, _utf8(unit)) if unit else b""
-
-
-def framed(length: int) -> bytes:
-    """What stands before a family of so many bytes."""
-    return varint(length)
 
 
 def labels_of(labels: Iterable[tuple[str, str]]) -> bytes:
@@ -131,18 +131,14 @@ def plain_metric(kind: str, labels: bytes, value: float, behind: bytes = b"") ->
     return b'"%b%b' % (varint(len(body)), body)
 
 
-def exemplar_body(example: ExemplarShape) -> bytes:
-    """The message of an exemplar."""
-    at = example.at
-    when = b"" if at is None or not isfinite(at) or at < 0 else message(0x1A, _timestamp(at))
-    return labels_of(example.labels) + double(0x11, example.value) + when
+def exemplar_body(exemplar: Exemplar) -> bytes:
+    """The message of an exemplar that may be written."""
+    when = _timestamp(exemplar.at) if _known(exemplar.at) else b""
+    return labels_of(exemplar.labels) + double(0x11, exemplar.value) + when
 
 
 def histogram_body(
-    buckets: Iterable[tuple[float, int, ExemplarShape | None]],
-    count: int,
-    total: float | None,
-    losses: Losses,
+    buckets: Iterable[tuple[float, int, Exemplar | None]], count: int, total: float | None, losses: Losses
 ) -> bytes:
     """The message of a classic histogram.
 
@@ -155,44 +151,44 @@ def histogram_body(
     parts = [integer(0x08, count)]
     if total is not None:
         parts.append(double(0x11, total))
-    for edge, cumulated, example in buckets:
+    for edge, cumulated, exemplar in buckets:
         body = integer(0x08, cumulated) + double(0x11, edge)
-        if example is not None and writable(example, losses):
-            body += message(0x1A, exemplar_body(example))
+        if exemplar is not None and writable(exemplar, losses):
+            body += message(0x1A, exemplar_body(exemplar))
         parts.append(message(0x1A, body))
     return b"".join(parts)
 
 
-def native_body(native: Native, losses: Losses, created: bytes = b"") -> bytes:
+def native_body(state: Exponential, exemplars: Iterable[Exemplar], losses: Losses) -> bytes:
     """The message of a native histogram.
 
     Args:
-        native: One moment of it.
-        losses: Counts exemplars that may not be written.
-        created: The field that says since when it counts.
+        state: One moment of it.
+        exemplars: Its exemplars.
+        losses: Counts those that may not be written.
     """
     parts = [
-        integer(0x08, native.count),
-        double(0x11, native.sum),
-        integer(0x28, _zigzag(native.schema)),
-        double(0x31, native.zero_threshold),
-        integer(0x38, native.zero_count),
-        _buckets(0x4A, native.negative),
-        _buckets(0x62, native.positive),
+        integer(0x08, state.count),
+        double(0x11, state.sum),
+        integer(0x28, _zigzag(state.schema)),
+        double(0x31, state.zero_threshold),
+        integer(0x38, state.zero_count),
+        _buckets(0x4A, state.negative),
+        _buckets(0x62, state.positive),
     ]
-    if not (native.positive or native.negative or native.zero_count or native.zero_threshold > 0):
+    if not (state.positive or state.negative or state.zero_count or state.zero_threshold > 0):
         parts.append(message(0x62, integer(0x08, 0) + integer(0x10, 0)))
-    parts.append(created)
     # Prometheus takes an exemplar of a native histogram only with its time.
-    for example in native.exemplars:
-        if example.at is None or not isfinite(example.at) or example.at < 0:
+    for exemplar in exemplars:
+        if not _known(exemplar.at):
             losses.exemplars += 1
-        elif writable(example, losses):
-            parts.append(b"\x82\x01" + varint(len(body := exemplar_body(example))) + body)
+        elif writable(exemplar, losses):
+            body = exemplar_body(exemplar)
+            parts.append(b"\x82\x01" + varint(len(body)) + body)
     return b"".join(parts)
 
 
-def spans(counts: dict[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
+def spans(counts: Mapping[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
     """Buckets as spans and differences.
 
     Args:
@@ -226,76 +222,64 @@ def cell_metrics(view: View, items: Items, losses: Losses) -> list[bytes]:
     """The metrics of some cells, each as the field of its family.
 
     Args:
-        view: Their family, whose names are plain.
+        view: Their family.
         items: The cells with the values of their labels.
         losses: Counts what is left out.
     """
-    created = b"" if view.created_at is None else _timestamp(view.created_at)
-    write = _WRITERS[view.kind]
+    write = _WRITERS[view.metric.kind]
     out: list[bytes] = []
     for values, cell in items:
-        line = cell.line
-        if type(line) is not Line:
-            line = cell.line = Line()
+        line = cell.line or line_of(cell)
         labels = line.proto
         if labels is None:
             labels = line.proto = labels_of(zip(view.metric.labels, values, strict=False))
-        write(view, labels, cell, created, losses, out)
+        write(view, labels, cell, losses, out)
     return out
 
 
-def _counter(view: View, labels: bytes, cell: Cell, created: bytes, losses: Losses, out: list[bytes]) -> None:
+def _counter(view: View, labels: bytes, cell: Counter, losses: Losses, out: list[bytes]) -> None:
+    exemplar = cell.exemplar
     behind = b""
-    example = cell.exemplar if view.type == "counter" else None
-    if example is not None and writable(example, losses):
-        behind = message(0x12, exemplar_body(example))
-    if created:
-        behind += message(0x1A, created)
+    if exemplar is not None and writable(exemplar, losses):
+        behind = message(0x12, exemplar_body(exemplar))
     out.append(plain_metric(view.type, labels, cell.value, behind))
 
 
-def _gauge(view: View, labels: bytes, cell: Cell, _created: bytes, _losses: Losses, out: list[bytes]) -> None:
-    out.append(plain_metric("gauge", labels, gauge_value(cell, view)))
+def _gauge(view: View, labels: bytes, cell: Gauge, _losses: Losses, out: list[bytes]) -> None:
+    out.append(plain_metric("gauge", labels, gauge_value(view, cell)))
 
 
-def _info(
-    _view: View, labels: bytes, _cell: Cell, _created: bytes, _losses: Losses, out: list[bytes]
-) -> None:
+def _info(_view: View, labels: bytes, _cell: Info, _losses: Losses, out: list[bytes]) -> None:
     out.append(plain_metric("gauge", labels, 1.0))
 
 
-def _states(
-    view: View, labels: bytes, cell: Cell, _created: bytes, _losses: Losses, out: list[bytes]
-) -> None:
+def _states(view: View, labels: bytes, cell: StateSet, _losses: Losses, out: list[bytes]) -> None:
     holds = cell.state
     for index, state in enumerate(view.metric.states):
-        extended = labels + labels_of([(view.state_label, state)])
+        extended = labels + labels_of([(STATE_LABEL, state)])
         out.append(plain_metric("gauge", extended, index == holds))
 
 
-def _histogram(
-    view: View, labels: bytes, cell: Cell, created: bytes, losses: Losses, out: list[bytes]
-) -> None:
+def _histogram(view: View, labels: bytes, cell: Histogram, losses: Losses, out: list[bytes]) -> None:
     edges = (*view.metric.buckets, inf)
-    examples = cell.exemplars or [None] * len(edges)
+    exemplars = cell.exemplars or [None] * len(edges)
     total = 0
-    buckets: list[tuple[float, int, ExemplarShape | None]] = []
-    for edge, count, example in zip(edges, cell.counts[:], examples, strict=False):
+    buckets: list[tuple[float, int, Exemplar | None]] = []
+    for edge, count, exemplar in zip(edges, cell.counts[:], exemplars, strict=False):
         total += count
-        buckets.append((edge, total, example))
+        buckets.append((edge, total, exemplar))
     body = histogram_body(buckets, total, cell.sum, losses)
-    if created:
-        body += message(0x7A, created)
     out.append(message(0x22, labels + message(_HISTOGRAM, body)))
 
 
-def _native(_view: View, labels: bytes, cell: Cell, created: bytes, losses: Losses, out: list[bytes]) -> None:
-    behind = message(0x7A, created) if created else b""
-    body = native_body(native_of(cell), losses, behind)
+def _native(_view: View, labels: bytes, cell: NativeHistogram, losses: Losses, out: list[bytes]) -> None:
+    # The copy is one step of the interpreter, whatever other threads add meanwhile.
+    exemplars = () if cell.exemplars is None else cell.exemplars.copy()
+    body = native_body(cell.snapshot(), exemplars, losses)
     out.append(message(0x22, labels + message(_HISTOGRAM, body)))
 
 
-def _buckets(tag: int, counts: dict[int, int]) -> bytes:
+def _buckets(tag: int, counts: Mapping[int, int]) -> bytes:
     if not counts:
         return b""
     offsets, deltas = spans(counts)
@@ -306,9 +290,14 @@ def _buckets(tag: int, counts: dict[int, int]) -> bytes:
     return b"".join(parts)
 
 
+def _known(at: float) -> bool:
+    at = real(at)
+    return isfinite(at) and at >= 0
+
+
 def _timestamp(at: float) -> bytes:
     seconds, nanoseconds = divmod(round(at * 1_000_000_000), 1_000_000_000)
-    return integer(0x08, seconds) + integer(0x10, nanoseconds)
+    return message(0x1A, integer(0x08, seconds) + integer(0x10, nanoseconds))
 
 
 def _zigzag(number: int) -> int:
@@ -319,11 +308,11 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-_WRITERS: Final[dict[str, Callable[[View, bytes, Cell, bytes, Losses, list[bytes]], None]]] = {
-    "COUNTER": _counter,
-    "GAUGE": _gauge,
-    "INFO": _info,
-    "STATE_SET": _states,
-    "HISTOGRAM": _histogram,
-    "NATIVE_HISTOGRAM": _native,
+_WRITERS: Final[dict[Kind, Callable[..., None]]] = {
+    Kind.COUNTER: _counter,
+    Kind.GAUGE: _gauge,
+    Kind.INFO: _info,
+    Kind.STATE_SET: _states,
+    Kind.HISTOGRAM: _histogram,
+    Kind.NATIVE_HISTOGRAM: _native,
 }

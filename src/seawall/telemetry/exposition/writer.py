@@ -5,72 +5,74 @@ more than a slice in one go: whoever serves a scrape takes one, lets the loop ha
 next. A thread would not do instead: the GIL makes the loop wait for it just the same. Slices see the
 registry as it is when they are written. A scrape is no snapshot, and no format promises one.
 
+Before the first line the registry is brought up to date, in slices as well: what is idle goes, what workers
+have counted is summed. Nobody else has to think of it.
+
 A part that can't be read (a broken source, a family that raises) is left out and counted, never the whole
 scrape.
 
-Called by the server for scrapes, once per scrape; it opens no socket and reads no clock. Several scrapes
-may be under way at once.
+Called by the server, once per scrape; it opens no socket. Several scrapes may be under way at once.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Final, final
+from time import monotonic
+from typing import Any, Final, TypeAlias, final
 
-from seawall.telemetry.exposition import openmetrics, protobuf, text
-from seawall.telemetry.exposition.compression import gzipped
-from seawall.telemetry.exposition.formats import FORMATS, Format, Syntax
+from seawall.telemetry.exposition import protobuf, text
+from seawall.telemetry.exposition.formats import Format, accepts_gzip, negotiate
 from seawall.telemetry.exposition.grouping import sample_metrics
-from seawall.telemetry.exposition.lines import cell_lines, sample_line
-from seawall.telemetry.exposition.losses import Losses
-from seawall.telemetry.exposition.names import escape_metric
-from seawall.telemetry.exposition.negotiation import accepts_gzip, negotiate
-from seawall.telemetry.exposition.readings import samples_of
+from seawall.telemetry.exposition.samples import Sample, SampleFamily, Source, claims
 from seawall.telemetry.exposition.settings import Settings
-from seawall.telemetry.exposition.sources import (
-    FamilyShape,
-    MetricShape,
-    RegistryShape,
-    Sample,
-    SampleFamily,
-    Source,
-)
-from seawall.telemetry.exposition.views import View, claims, views_of
+from seawall.telemetry.exposition.values import Losses
+from seawall.telemetry.exposition.views import View, views_of
+from seawall.telemetry.metrics.families import Family
+from seawall.telemetry.metrics.gathering import Collector
+from seawall.telemetry.metrics.metric import Metric
+from seawall.telemetry.metrics.registry import Registry
 
-__all__ = ["SOURCES_MAX", "VIEWS_MAX", "Scrape", "Writer", "WriterStatistics"]
+__all__ = ["SOURCES_MAX", "Readable", "Scrape", "Writer", "WriterStatistics"]
 
 SOURCES_MAX: Final = 16
 """Each source's families are made in one go, so each may hold the loop."""
-VIEWS_MAX: Final = 4_096
-"""Metrics whose views are remembered, by format; beyond it they are made anew in every scrape."""
+FAMILY_COST: Final = 10
+"""Series that could be written while a family is begun."""
+
+_LEVEL: Final = 1
+"""Series resemble each other so much that the fastest compression already leaves a tenth."""
+_GZIP: Final = 16 + zlib.MAX_WBITS
+"""Makes zlib write gzip's header and checksum around its stream."""
+
+Readable: TypeAlias = Registry | Collector
+"""What counts in this process, or what sums up all of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriterStatistics:
     """One moment of a writer.
 
     Attributes:
         scrapes: Scrapes written to their end.
         series: Series written in all of them.
-        views: Metrics whose views are remembered.
-        views_refused: Times that views were made and could not be remembered.
         exemplars_dropped: Exemplars that no format allows.
         families_dropped: Families that could not be read to their end.
         families_clashing: Families left out because another one had their name.
         sources_failed: Times that a source failed.
+        refreshes_failed: Times that the registry could not be brought up to date, and was written as it was.
     """
 
     scrapes: int
     series: int
-    views: int
-    views_refused: int
     exemplars_dropped: int
     families_dropped: int
     families_clashing: int
     sources_failed: int
+    refreshes_failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,30 @@ class Writer:
         registry: The families with their cells.
         settings: How they are named and numbered.
         sources: Families of others, written behind the registry's own.
+        clock: Gives monotonic seconds, by which gauges are idle.
 
     Raises:
         ValueError: There are too many sources.
     """
 
-    __slots__ = ("_losses", "_refused", "_registry", "_scrapes", "_series", "_settings", "_sources", "_views")
+    __slots__ = (
+        "_clock",
+        "_losses",
+        "_registry",
+        "_scrapes",
+        "_series",
+        "_settings",
+        "_sources",
+        "_views",
+    )
 
     def __init__(
-        self, registry: RegistryShape, settings: Settings | None = None, sources: Sequence[Source] = ()
+        self,
+        registry: Readable,
+        settings: Settings | None = None,
+        sources: Sequence[Source] = (),
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         if len(sources) > SOURCES_MAX:
             raise ValueError(
@@ -121,9 +138,10 @@ class Writer:
         self._registry = registry
         self._settings = Settings() if settings is None else settings
         self._sources = tuple(sources)
-        self._views: dict[tuple[str, Format], tuple[MetricShape, str, tuple[View, ...]]] = {}
+        self._clock = clock
+        # Bounded by the registry, which has only so many metrics.
+        self._views: dict[tuple[str, Format], tuple[View, ...]] = {}
         self._losses = Losses()
-        self._refused = 0
         self._scrapes = 0
         self._series = 0
 
@@ -142,26 +160,27 @@ class Writer:
         slices = self.slices(form)
         if accepts_gzip(accept_encoding):
             headers.append(("content-encoding", "gzip"))
-            slices = gzipped(slices)
+            slices = _gzipped(slices)
         return Scrape(tuple(headers), slices)
 
-    def slices(self, form: Format = FORMATS[0]) -> Iterator[bytes]:
+    def slices(self, form: Format = Format.TEXT) -> Iterator[bytes]:
         """The exposition in slices of at most the settings' number of series.
 
         Args:
             form: The format.
 
         Yields:
-            Bytes. A slice is empty where a protobuf family, whose length has to come first, is still
-            gathered.
+            Bytes. A slice is empty while the registry is brought up to date, and where a protobuf family,
+            whose length has to come first, is still gathered.
         """
-        if form.syntax is Syntax.PROTOBUF:
-            yield from self._messages(form)
+        yield from self._refreshing()
+        if form is Format.PROTOBUF:
+            yield from self._messages()
         else:
             yield from self._texts(form)
         self._scrapes += 1
 
-    def write(self, form: Format = FORMATS[0]) -> bytes:
+    def write(self, form: Format = Format.TEXT) -> bytes:
         """The whole exposition at once, for whoever has no loop to hold: a command, a test.
 
         Args:
@@ -175,22 +194,29 @@ class Writer:
         return WriterStatistics(
             scrapes=self._scrapes,
             series=self._series,
-            views=len(self._views),
-            views_refused=self._refused,
             exemplars_dropped=losses.exemplars,
             families_dropped=losses.families,
             families_clashing=losses.clashes,
             sources_failed=losses.sources,
+            refreshes_failed=losses.refreshes,
         )
 
     def __repr__(self) -> str:
         return f"<Writer scrapes={self._scrapes} series={self._series} {self._losses!r}>"
+
+    def _refreshing(self) -> Iterator[bytes]:
+        try:
+            for _ in self._registry.refreshing(self._clock()):
+                yield b""
+        except Exception:  # noqa: BLE001  # numbers that are a scrape old are better than none
+            self._losses.refreshes += 1
 
     def _texts(self, form: Format) -> Iterator[bytes]:
         limit = room = self._settings.slice_series
         out: list[bytes] = []
         for block in self._blocks(form):
             head = block.head
+            room -= FAMILY_COST
             while True:
                 if room < block.cost and room < limit:
                     yield b"".join(out)
@@ -208,16 +234,17 @@ class Writer:
                     out, room = [], limit
                 out.append(_encoded(lines))
                 room -= len(lines)
-        if form.syntax is Syntax.OPENMETRICS:
-            out.append(openmetrics.END)
+        if form is Format.OPENMETRICS:
+            out.append(text.END)
         yield b"".join(out)
 
-    def _messages(self, form: Format) -> Iterator[bytes]:
+    def _messages(self) -> Iterator[bytes]:
         limit = room = self._settings.slice_series
         out: list[bytes] = []
-        for block in self._blocks(form):
+        for block in self._blocks(Format.PROTOBUF):
             cost = min(block.cost, limit)
             gathered: list[bytes] = []
+            room -= FAMILY_COST
             while True:
                 if room < cost:
                     yield b"".join(out)
@@ -231,7 +258,7 @@ class Writer:
             if not gathered:
                 continue
             length = len(block.head) + len(block.tail) + sum(map(len, gathered))
-            out += (protobuf.framed(length), block.head, gathered[0])
+            out += (protobuf.varint(length), block.head, gathered[0])
             for piece in gathered[1:]:
                 yield b"".join(out)
                 out = [piece]
@@ -241,7 +268,7 @@ class Writer:
     def _taken(self, block: _Block, units: int) -> list[Any]:
         try:
             taken = block.take(units)
-        except Exception:  # noqa: BLE001 -- one family that can't be read must not cost the others
+        except Exception:  # noqa: BLE001  # one family that can't be read must not cost the others
             self._losses.families += 1
             return []
         self._series += len(taken)
@@ -254,52 +281,43 @@ class Writer:
             if not family.cells:
                 continue
             for view in self._views_of(family.metric, form):
-                if self._claimed(view.name, view.type, taken):
+                if self._claimed(view.claims, taken):
                     yield self._cells_block(view, family, form)
         for source in self._sources:
             for found in self._collected(source):
-                if found.samples and self._claimed(found.name, found.type, taken):
-                    yield from self._samples_blocks(found, form)
+                try:
+                    blocks = self._samples_blocks(found, form)
+                    names = claims(found.name, found.type)
+                except Exception:  # noqa: BLE001  # as above
+                    self._losses.families += 1
+                    continue
+                if found.samples and self._claimed(names, taken):
+                    yield from blocks
 
-    def _claimed(self, name: str, kind: str, taken: set[str]) -> bool:
-        names = claims(name, kind)
+    def _claimed(self, names: frozenset[str], taken: set[str]) -> bool:
         if taken.isdisjoint(names):
             taken |= names
             return True
         self._losses.clashes += 1
         return False
 
-    def _views_of(self, metric: MetricShape, form: Format) -> tuple[View, ...]:
-        settings = self._settings
-        namespace = self._registry.namespace if settings.namespace is None else settings.namespace
-        key = (metric.name, form)
-        known = self._views.get(key)
-        if known is not None and known[0] is metric and known[1] == namespace:
-            return known[2]
-        views = views_of(metric, settings, namespace, form)
-        for view in views:
-            view.head = _head(view, form)
-        if known is None and len(self._views) >= VIEWS_MAX:
-            self._refused += 1
-        else:
-            self._views[key] = (metric, namespace, views)
+    def _views_of(self, metric: Metric, form: Format) -> tuple[View, ...]:
+        views = self._views.get((metric.name, form))
+        if views is None:
+            views = views_of(metric, self._settings, form)
+            for view in views:
+                view.head = _head(view, form)
+            self._views[metric.name, form] = views
         return views
 
-    def _cells_block(self, view: View, family: FamilyShape, form: Format) -> _Block:
+    def _cells_block(self, view: View, family: Family[Any], form: Format) -> _Block:
         # The copy is one step of the interpreter, whatever other threads add meanwhile.
         cells = iter(family.cells.copy().items())
-        if form.syntax is not Syntax.PROTOBUF:
-            return _Block(view.head, b"", view.cost, partial(self._take_lines, view, cells, form))
-        head, tail = view.head, protobuf.tail(view.unit)
-        if view.plain:
-            return _Block(head, tail, view.cost, partial(self._take_metrics, view, cells))
-        found = SampleFamily(
-            view.name, view.type, family.metric.help, view.unit, list(samples_of(view, cells))
-        )
-        return _Block(head, tail, view.cost, _taker(sample_metrics(found, form, self._losses)))
-
-    def _take_lines(self, view: View, cells: Iterator[Any], form: Format, units: int) -> list[str]:
-        return cell_lines(view, list(islice(cells, units)), form, self._losses)
+        if form is Format.PROTOBUF:
+            tail = protobuf.tail(view.unit)
+            return _Block(view.head, tail, view.cost, partial(self._take_metrics, view, cells))
+        losses = self._losses if form is Format.OPENMETRICS else None
+        return _Block(view.head, b"", view.cost, partial(_take_lines, view, cells, losses))
 
     def _take_metrics(self, view: View, cells: Iterator[Any], units: int) -> list[bytes]:
         return protobuf.cell_metrics(view, list(islice(cells, units)), self._losses)
@@ -307,30 +325,28 @@ class Writer:
     def _collected(self, source: Source) -> Iterator[SampleFamily]:
         try:
             yield from source.collect()
-        except Exception:  # noqa: BLE001 -- a source is a stranger's; what it still had is left out
+        except Exception:  # noqa: BLE001  # a source is a stranger's; what it still had is left out
             self._losses.sources += 1
 
-    def _samples_blocks(self, family: SampleFamily, form: Format) -> Iterator[_Block]:
-        if form.syntax is Syntax.PROTOBUF:
-            metrics = sample_metrics(family, form, self._losses)
-            name = _message_name(family.name, family.type)
-            head = protobuf.head(escape_metric(name, form.escaping), family.type, family.help)
-            yield _Block(head, protobuf.tail(family.unit), 1, _taker(metrics))
-            return
-        created = self._settings.created_at is not None
-        blocks = (
-            openmetrics.blocks(family, form, created=created)
-            if form.syntax is Syntax.OPENMETRICS
-            else text.blocks(family, form)
-        )
-        for head_lines, samples in blocks:
-            yield _Block(_encoded([head_lines]), b"", 1, _taker(self._lines(samples, form)))
+    def _samples_blocks(self, family: SampleFamily, form: Format) -> list[_Block]:
+        if form is Format.PROTOBUF:
+            name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+            head = protobuf.head(name, family.type, family.help)
+            metrics = sample_metrics(family, self._losses)
+            return [_Block(head, protobuf.tail(family.unit), 1, _taker(metrics))]
+        losses = self._losses if form is Format.OPENMETRICS else None
+        return [
+            _Block(_encoded([head]), b"", 1, _taker(_sample_lines(samples, losses)))
+            for head, samples in text.families(family, form)
+        ]
 
-    def _lines(self, samples: Iterable[Sample], form: Format) -> Iterator[str]:
-        for sample in samples:
-            line = sample_line(sample, form, self._losses)
-            if line:
-                yield line
+
+def _take_lines(view: View, cells: Iterator[Any], losses: Losses | None, units: int) -> list[str]:
+    return text.cell_lines(view, list(islice(cells, units)), losses)
+
+
+def _sample_lines(samples: Iterable[Sample], losses: Losses | None) -> Iterator[str]:
+    return filter(None, (text.sample_line(sample, losses) for sample in samples))
 
 
 def _taker(pieces: Iterator[Any]) -> Callable[[int], list[Any]]:
@@ -338,16 +354,33 @@ def _taker(pieces: Iterator[Any]) -> Callable[[int], list[Any]]:
 
 
 def _head(view: View, form: Format) -> bytes:
-    if form.syntax is Syntax.OPENMETRICS:
-        return _encoded([openmetrics.head(view, form)])
-    if form.syntax is Syntax.TEXT:
-        return _encoded([text.head(view, form)])
-    return protobuf.head(escape_metric(view.sample, form.escaping), view.type, view.metric.help)
-
-
-def _message_name(name: str, kind: str) -> str:
-    return name + {"counter": "_total", "info": "_info"}.get(kind, "")
+    metric = view.metric
+    if form is Format.PROTOBUF:
+        return protobuf.head(view.sample, view.type, metric.help)
+    return _encoded(
+        [
+            text.head(
+                form,
+                name=view.name,
+                sample=view.sample,
+                kind=view.type,
+                unit=view.unit,
+                description=metric.help,
+            )
+        ]
+    )
 
 
 def _encoded(lines: list[str]) -> bytes:
     return "".join(lines).encode("utf-8", "replace")
+
+
+def _gzipped(slices: Iterable[bytes]) -> Iterator[bytes]:
+    """The same slices as one gzip stream; where the compressor still gathers, a slice is empty.
+
+    ``zlib`` lets go of the GIL while it works, and a slice's worth takes it a tenth of a millisecond.
+    """
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    for piece in slices:
+        yield compressor.compress(piece)
+    yield compressor.flush()

@@ -70,11 +70,6 @@ class Channels:
         self._default = OFF
         self._levels: dict[str, int] = {}
 
-    @property
-    def intake(self) -> Intake | None:
-        """Where loggers lead at present."""
-        return self._intake
-
     def get(self, name: str) -> Channel:
         """The channel of a name."""
         channel = self._channels.get(name)
@@ -182,13 +177,11 @@ class Logger(BoundLoggerBase):
             return
         self._say(number, event, args, values)
 
+    # What else structlog's filtering loggers offer; an append needs no other thread, so nothing is awaited.
+
     warn = warning
     fatal = critical
-    err = error
-    failure = exception
     msg = info
-
-    # What structlog's filtering loggers offer to coroutines. An append needs no thread of its own.
 
     async def adebug(self, event: object = "", *args: object, **values: object) -> None:
         """As :meth:`debug`."""
@@ -217,6 +210,10 @@ class Logger(BoundLoggerBase):
     async def alog(self, level: int | str, event: object = "", *args: object, **values: object) -> None:
         """As :meth:`log`."""
         self.log(level, event, *args, **values)
+
+    awarn = awarning
+    afatal = acritical
+    amsg = ainfo
 
     def is_enabled_for(self, level: int) -> bool:
         """Whether a line of this level would pass."""

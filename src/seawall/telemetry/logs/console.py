@@ -9,7 +9,6 @@ somebody is looking. It is no place for tables and spinners, and needs no librar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from time import localtime, strftime
 from typing import Final
@@ -17,8 +16,8 @@ from unicodedata import combining, east_asian_width
 
 from seawall.telemetry.logs.levels import CRITICAL, ERROR, INFO, WARNING, name_of
 from seawall.telemetry.logs.masking import Masks
-from seawall.telemetry.logs.redaction import Cut, Withheld
-from seawall.telemetry.logs.schema import Limits, Record, mask_failure, mask_value
+from seawall.telemetry.logs.redaction import Withheld
+from seawall.telemetry.logs.schema import CONTROL, Limits, Record, mask_failure, mask_value
 
 __all__ = ["ConsoleLines", "wants_colour"]
 
@@ -38,11 +37,6 @@ _COLOURS: Final = (
     (ERROR, "\x1b[1;31m"),
     (WARNING, "\x1b[33m"),
     (INFO, "\x1b[32m"),
-)
-
-# C0, DEL, C1, line and paragraph separators, the marks that turn the direction of what follows, surrogates.
-_CONTROL: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
@@ -65,23 +59,21 @@ class ConsoleLines:
 
     Attributes:
         truncated: lines from which something was left out for its size.
-        mended: always 0: what is no valid Unicode is spelt out.
     """
 
-    __slots__ = ("_colour", "_limits", "_masks", "mended", "truncated")
+    __slots__ = ("_colour", "_limits", "_masks", "truncated")
 
     def __init__(self, masks: Masks, limits: Limits, *, colour: bool) -> None:
         self._masks = masks
         self._limits = limits
         self._colour = colour
         self.truncated = 0
-        self.mended = 0
 
     def __call__(self, record: Record) -> bytes:
         """The line, and the lines of an exception below it, with line breaks."""
         at_ns, level, logger, message, context, failure, trace_id, _ = record
         masks, limits = self._masks, self._limits
-        self.truncated += isinstance(message, Cut) or any(isinstance(each, Cut) for each in context.values())
+        shortened = masks.shortened
         second, rest = divmod(at_ns, 1_000_000_000)
         clock = f"{strftime('%H:%M:%S', localtime(second))}.{rest // 1_000_000:03d}"
         name = _shortened(_plain(masks.known(logger)), LOGGER_WIDTH)
@@ -104,14 +96,12 @@ class ConsoleLines:
         lines = ["  ".join([*parts, *([" ".join(pairs)] if pairs else [])])]
         if failure is not None:
             lines += self._failure(mask_failure(failure, masks, limits.message_chars), "", 1)
-        return self._fitted("\n".join(lines))
-
-    def _fitted(self, text: str) -> bytes:
-        data = text.encode("utf-8", "replace")
-        if len(data) > self._limits.line_bytes:
-            self.truncated += 1
+        data = "\n".join(lines).encode()
+        fits = len(data) < limits.line_bytes
+        self.truncated += not fits or masks.shortened != shortened
+        if not fits:
             end = (_RESET if self._colour else "") + "…"
-            data = data[: self._limits.line_bytes - 16].decode("utf-8", "ignore").encode() + end.encode()
+            data = data[: limits.line_bytes - 16].decode("utf-8", "ignore").encode() + end.encode()
         return data + b"\n"
 
     def _failure(self, told: dict[str, object], label: str, depth: int) -> list[str]:
@@ -148,7 +138,7 @@ def _level_colour(level: int) -> str:
 
 
 def _plain(text: str) -> str:
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+    return CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 def _width(text: str) -> int:

@@ -46,16 +46,20 @@ _CAUSE: Final = BaseException.__dict__["__cause__"]
 _CONTEXT: Final = BaseException.__dict__["__context__"]
 _SUPPRESS: Final = BaseException.__dict__["__suppress_context__"]
 _TRACEBACK: Final = BaseException.__dict__["__traceback__"]
+_ERRNO: Final = OSError.__dict__["errno"]
 _MEMBERS: Final = BaseExceptionGroup.__dict__["exceptions"]
 
 
 def exception_of(exc_info: object) -> BaseException | None:
-    """The exception that the argument ``exc_info`` of a log call means."""
-    if isinstance(exc_info, BaseException):
-        return exc_info
-    if isinstance(exc_info, tuple) and len(exc_info) == 3 and isinstance(exc_info[1], BaseException):
-        return exc_info[1]
-    return sys.exc_info()[1] if exc_info is True or exc_info == 1 else None
+    """The exception that the argument ``exc_info`` of a log call means.
+
+    By types alone: proxies claim to be of another class, and exceptions may be false or have a length of 0.
+    """
+    if type(exc_info) is tuple and len(exc_info) == 3:
+        exc_info = exc_info[1]
+    elif type(exc_info) in {bool, int}:
+        exc_info = sys.exc_info()[1] if exc_info else None
+    return exc_info if issubclass(type(exc_info), BaseException) else None  # type: ignore[return-value]
 
 
 class Failures:
@@ -83,11 +87,11 @@ class Failures:
             told["code"] = code
         told["stackTrace"] = _stack(_TRACEBACK.__get__(error))
         cause, context = _CAUSE.__get__(error), _CONTEXT.__get__(error)
-        if isinstance(cause, BaseException):
+        if cause is not None:
             self._link(told, "cause", cause, seen)
-        elif isinstance(context, BaseException) and not _SUPPRESS.__get__(error):
+        elif context is not None and not _SUPPRESS.__get__(error):
             self._link(told, "during", context, seen)
-        if isinstance(error, BaseExceptionGroup):
+        if issubclass(type(error), BaseExceptionGroup):
             self._members(told, _MEMBERS.__get__(error), seen)
         return told
 
@@ -114,8 +118,9 @@ class Failures:
             except Exception:  # noqa: BLE001 -- it is somebody's code
                 return Withheld("<unreadable>")
             return cut(text, self._text_chars)
-        if isinstance(error, OSError) and type(error.errno) is int and type(error).__str__ is OSError.__str__:
-            return Withheld(os.strerror(error.errno))
+        number = _errno(error)
+        if number is not None:
+            return Withheld(os.strerror(number))
         arguments = _ARGS.__get__(error)
         return withheld(arguments[0]) if len(arguments) == 1 else withheld(arguments)
 
@@ -128,10 +133,18 @@ def _qualified(kind: type) -> str:
     return f"{module}.{name}" if dotted else name
 
 
+def _errno(error: BaseException) -> int | None:
+    """The number of the C library's list; other lists (of TLS, of resolvers) come with texts of their own."""
+    if not issubclass(type(error), OSError) or type(error).__str__ is not OSError.__str__:
+        return None
+    number = _ERRNO.__get__(error)
+    return number if type(number) is int and number in errno.errorcode else None
+
+
 def _code(error: BaseException) -> str | None:
     """A name for what happened that comes from a closed list: SQLSTATE or errno."""
-    if isinstance(error, OSError):
-        return errno.errorcode.get(error.errno) if type(error.errno) is int else None
+    if (number := _errno(error)) is not None:
+        return errno.errorcode[number]
     try:
         state = getattr(error, "sqlstate", None)
     except Exception:  # noqa: BLE001 -- it may be a property

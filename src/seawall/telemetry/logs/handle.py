@@ -8,7 +8,6 @@ before the first line.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final, Self
 import structlog
 
 from seawall.kernel.errors import PolicyError, Problem, UsageError
+from seawall.kernel.tally import Tally
 from seawall.telemetry.logs.bound import CHANNELS, ROOT, Logger
 from seawall.telemetry.logs.console import ConsoleLines, wants_colour
 from seawall.telemetry.logs.failures import Failures
@@ -26,17 +26,15 @@ from seawall.telemetry.logs.levels import parse_level
 from seawall.telemetry.logs.masking import Masks
 from seawall.telemetry.logs.outlet import Outlet, open_path
 from seawall.telemetry.logs.redaction import Redaction
-from seawall.telemetry.logs.repeats import Repeats
 from seawall.telemetry.logs.schema import JsonLines, Limits
 from seawall.telemetry.logs.settings import KEYS_MAX, LogSettings
 from seawall.telemetry.logs.sink import Sink
-from seawall.telemetry.logs.stdlib import install
+from seawall.telemetry.logs.stdlib import Installation
 
 __all__ = ["LogHandle", "LogStatistics", "configure"]
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _ACTIVE: Final[list[LogHandle]] = []
-_FAR_NS: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,9 @@ class LogStatistics:
         queued_bytes: what they count for in the bound.
         written: lines that the destination took whole.
         failed: records that were lost behind the queue: broken destination, no time left, unrenderable.
-        suppressed: repetitions that became no record.
-        unlimited: messages that the table of repetitions had no room for.
         errors: log calls that were cut short by what they were given, and processors that failed.
         masked: texts in which something was masked.
         truncated: lines from which something was left out for its size.
-        mended: lines whose texts were no valid Unicode.
         reopened: times that the file was opened again.
         write_errors: what went wrong in writing, by the name of its ``errno``.
     """
@@ -68,12 +63,9 @@ class LogStatistics:
     queued_bytes: int
     written: int
     failed: int
-    suppressed: int
-    unlimited: int
     errors: int
     masked: int
     truncated: int
-    mended: int
     reopened: int
     write_errors: tuple[tuple[str, int], ...]
 
@@ -81,16 +73,24 @@ class LogStatistics:
 class LogHandle:
     """A running configuration; close it, or use it as a context manager.
 
+    Args:
+        settings: what it is made of.
+
     Attributes:
-        settings: what it was made of.
+        settings: as given.
+
+    Raises:
+        PolicyError: the destination cannot be opened.
+        UsageError: logs are configured already.
     """
 
     def __init__(self, settings: LogSettings) -> None:
+        if _ACTIVE:
+            raise UsageError("logs are configured already: close the handle that configure() gave first")
         self.settings = settings
         fd, path = _opened(settings)
         limits = Limits(settings.message_chars, settings.value_chars, settings.line_bytes)
         self._masks = Masks(settings.secrets)
-        self._repeats = Repeats(settings.repeat_burst, int(settings.repeat_window_s * 1e9))
         self._render = _renderer(settings, fd, self._masks, limits)
         self._sink = Sink(
             Outlet(fd, path),
@@ -106,13 +106,17 @@ class LogHandle:
                 frozenset(settings.context_keys), value_chars=settings.value_chars, keys_max=KEYS_MAX
             ),
             failures=Failures(frozenset(settings.exception_messages), settings.message_chars),
-            repeats=self._repeats,
             processors=settings.processors,
             argument_loggers=settings.argument_loggers,
             message_chars=settings.message_chars,
         )
-        self._restore: list[Callable[[], None]] = []
         self._closed = False
+        self._restore_structlog = _configure_structlog()
+        thresholds = (settings.threshold, settings.thresholds)
+        self._bridge = Installation(self._intake, *thresholds) if settings.bridge else None
+        CHANNELS.connect(self._intake, *thresholds)
+        atexit.register(self.close)
+        _ACTIVE.append(self)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -129,12 +133,9 @@ class LogHandle:
             queued_bytes=sink.queued_bytes,
             written=sink.written,
             failed=sink.failed,
-            suppressed=self._repeats.suppressed.value,
-            unlimited=self._repeats.unlimited.value,
             errors=self._intake.errors.value,
             masked=self._masks.masked,
             truncated=self._render.truncated,
-            mended=self._render.mended,
             reopened=outlet.reopened,
             write_errors=tuple(sorted(outlet.errors.copy().items())),
         )
@@ -163,8 +164,8 @@ class LogHandle:
         if self._closed:
             raise UsageError("these logs are closed: configure them again first")
         CHANNELS.set_level(name, number)
-        if self.settings.bridge:
-            self._restore.append(_set_stdlib_level(name, number))
+        if self._bridge is not None:
+            self._bridge.set_level(name, number)
 
     def reopen(self) -> None:
         """Open the file again before the next line, for who rotates it; safe in a handler of SIGHUP."""
@@ -187,11 +188,10 @@ class LogHandle:
             return
         self._closed = True
         CHANNELS.disconnect()
-        while self._restore:
-            self._restore.pop()()
-        if self in _ACTIVE:
-            _ACTIVE.remove(self)
-        self._intake.report_repeats(_FAR_NS)
+        if self._bridge is not None:
+            self._bridge.remove()
+        self._restore_structlog()
+        _ACTIVE.remove(self)
         self._sink.close(self.settings.close_timeout_s)
         atexit.unregister(self.close)
 
@@ -203,20 +203,10 @@ class LogHandle:
     ) -> None:
         self.close()
 
-    def connect(self) -> None:
-        """Lead the process's loggers here; called by :func:`configure`."""
-        self._restore.append(_configure_structlog())
-        if self.settings.bridge:
-            self._restore.append(install(self._intake, self.settings.threshold, self.settings.thresholds))
-        CHANNELS.connect(self._intake, self.settings.threshold, self.settings.thresholds)
-        atexit.register(self.close)
-        _ACTIVE.append(self)
-
     def _forked(self) -> None:
         self._masks.masked = 0
-        self._repeats.begin()
-        self._render.truncated = self._render.mended = 0
-        self._intake.errors = type(self._intake.errors)()
+        self._render.truncated = 0
+        self._intake.errors = Tally()
 
 
 def configure(settings: LogSettings) -> LogHandle:
@@ -229,11 +219,7 @@ def configure(settings: LogSettings) -> LogHandle:
         PolicyError: the destination cannot be opened.
         UsageError: logs are configured already.
     """
-    if _ACTIVE:
-        raise UsageError("logs are configured already: close the handle that configure() gave first")
-    handle = LogHandle(settings)
-    handle.connect()
-    return handle
+    return LogHandle(settings)
 
 
 def _opened(settings: LogSettings) -> tuple[int, str | None]:
@@ -285,10 +271,3 @@ def _configure_structlog() -> Callable[[], None]:
             structlog.reset_defaults()
 
     return restore
-
-
-def _set_stdlib_level(name: str, level: int) -> Callable[[], None]:
-    logger = logging.getLogger(None if name in {"", ROOT} else name)
-    former = logger.level
-    logger.setLevel(level)
-    return lambda: logger.setLevel(former)

@@ -5,8 +5,8 @@ guards of different kinds look at them, none of which is trusted alone:
 
 * *Known values*: the passwords and keys of the configuration, searched for as they are, and as a URL or a
   repr would write them. No pattern is involved, so no shape escapes it.
-* *Structures* that are walked from their marker to their end: PEM blocks, the authority of a URL, quoted
-  values. An end that is missing is the end of the text.
+* *Structures* that are followed from their beginning to their end: PEM blocks, what stands before an ``@``,
+  values behind a telling name. An end that is missing is the end of the text.
 * *Shapes*: tokens, credentials by name, query strings, SQL (see ``sql``).
 
 It is no reason to write data into a message: a name in a sentence has no shape. The writer's thread calls it.
@@ -35,14 +35,17 @@ SECRET_CHARS_MIN: Final = 4
 
 _PEM_BEGIN: Final = "-----BEGIN "
 _PEM_END: Final = "-----END "
-_AUTHORITY_ENDS: Final = re.compile(r"[\s\"'<>`]")
-_VALUE_ENDS: Final = re.compile(r"[\s,;&)\]}\"'<>]")
+_WORD: Final = re.compile(r"[^\s\"'<>`]+")
 
+# A value is quoted, or all up to the next space; a quote inside of it, as in the repr of bytes, hides spaces.
+# Both ways to write a quote inside quotes are known.
+_QUOTED: Final = r"(?:\"(?:[^\"\\]|\\.|\"\")*+(?:\"|\\?\Z)|'(?:[^'\\]|\\.|'')*+(?:'|\\?\Z))"
 _NAMED: Final = re.compile(
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?"
+    r"((?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?"
     r"|private[_-]?key|secret[_-]?key|credentials?|client[_-]?secret|signature|session[_-]?id|sslpassword)"
-    r"[\"']?\s*(?:=>|:=|=|:)\s*",
-    re.IGNORECASE,
+    r"[\"']?\s*(?:=>|:=|=|:)\s*)"
+    rf"(?:{_QUOTED}(?=[\s,;&)\]}}]|\Z)|(?:{_QUOTED}|[^\s\"'])*+)",
+    re.IGNORECASE | re.DOTALL,
 )
 _HEADERS: Final = re.compile(
     r"((?:proxy-)?authorization|(?:set-)?cookie2?|x-api-key|x-[a-z-]{0,40}signature[a-z0-9-]{0,40})"
@@ -99,14 +102,15 @@ class Masks:
 
     Attributes:
         masked: texts in which something was masked.
+        shortened: texts of which only the beginning was shown.
     """
 
-    __slots__ = ("_count", "_known", "masked")
+    __slots__ = ("_count", "_known", "masked", "shortened")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: tuple[str, ...] = ()
         self._count = 0
-        self.masked = 0
+        self.masked = self.shortened = 0
         self.protect(*secrets)
 
     def protect(self, *secrets: str) -> int:
@@ -150,8 +154,10 @@ class Masks:
         if isinstance(text, Cut):
             # The last characters may be the beginning of a secret whose rest was cut off.
             shown = shown[: max(0, len(shown) - MARGIN)]
-            return shown[:chars] + "…"
-        return shown if len(shown) <= chars else shown[:chars] + "…"
+        elif len(shown) <= chars:
+            return shown
+        self.shortened += 1
+        return shown[:chars] + "…"
 
     def _masked(self, text: str, *, whole: bool) -> str:
         original = text
@@ -161,7 +167,7 @@ class Masks:
             return text
         if _PEM_BEGIN in text:
             text = _without_pem(text)
-        if "://" in text:
+        if "@" in text or not whole:
             text = _without_userinfo(text, whole=whole)
         text = _without_credentials(text)
         if len(text) >= _LONG and max(map(len, text.split()), default=0) >= _LONG:
@@ -186,21 +192,18 @@ def _without_pem(text: str) -> str:
 
 
 def _without_userinfo(text: str, *, whole: bool) -> str:
-    parts: list[str] = []
-    at = 0
-    while (found := text.find("://", at)) >= 0:
-        begin = found + 3
-        ends = _AUTHORITY_ENDS.search(text, begin)
-        end = ends.start() if ends else len(text)
-        # The last one: passwords with an @ or a slash are common, and nobody escapes them.
-        sign = text.rfind("@", begin, end)
-        if sign < 0 and end == len(text) and not whole:
-            return "".join([*parts, text[at:begin], MASK])
-        parts += [text[at:begin], MASK if sign >= 0 else ""]
-        at = sign if sign >= 0 else begin
-        parts.append(text[at:end])
-        at = end
-    return "".join([*parts, text[at:]])
+    def masked(word: re.Match[str]) -> str:
+        found = word.group()
+        if not whole and word.end() == len(text) and "://" in found:
+            return found.partition("://")[0] + "://" + MASK  # the sign may have been cut off
+        # Up to the last sign: passwords with an @ or a slash are common, and nobody escapes them.
+        before, _, behind = found.rpartition("@")
+        scheme, mark, _ = before.partition("://")
+        if mark:
+            return f"{scheme}://{MASK}@{behind}"
+        return f"{MASK}@{behind}" if ":" in before else found
+
+    return _WORD.sub(masked, text)
 
 
 def _occurs(stems: tuple[str, ...], text: str) -> bool:
@@ -218,36 +221,10 @@ def _without_credentials(text: str) -> str:
         text = _BEARER.sub(rf"\1 {MASK}", text)
         text = _BASIC.sub(rf"\1 {MASK}", text)
     if ("=" in text or ":" in text) and _occurs(_NAME_STEMS, folded):
-        text = _without_named(text)
+        text = _NAMED.sub(rf"\1{MASK}", text)
     if "=" in text and ("?" in text or "&" in text):
         text = _QUERY.sub(rf"\1{MASK}", text)
     return _TOKENS.sub(MASK, text) if _occurs(_TOKEN_STEMS, text) else text
-
-
-def _without_named(text: str) -> str:
-    parts: list[str] = []
-    at = 0
-    while (name := _NAMED.search(text, at)) is not None:
-        parts += [text[at : name.end()], MASK]
-        at = _value_end(text, name.end())
-    return "".join([*parts, text[at:]]) if parts else text
-
-
-def _value_end(text: str, at: int) -> int:
-    """Where a value that begins here ends: behind its closing quote, or at the next separator."""
-    if at < len(text) and text[at] in "\"'":
-        mark = text[at]
-        at += 1
-        while at < len(text):
-            if text[at] == "\\" or text.startswith(mark * 2, at):
-                at += 2  # both ways to write a quote inside quotes
-            elif text[at] == mark:
-                return at + 1
-            else:
-                at += 1
-        return len(text)
-    ends = _VALUE_ENDS.search(text, at)
-    return ends.start() if ends else len(text)
 
 
 def _unless_plain(run: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 A key that was declared passes with its value, if that is plain data; any other value becomes its type and
 length before anything is queued, so that what is not declared exists in no queue, no thread and no rendering.
+The same holds for the keys of mappings inside a declared value, and a key in another spelling is another key.
 Declared texts and messages still go through ``masking``, which knows what secrets look like; this module does
 not look at what a text says.
 
@@ -42,7 +43,8 @@ OMITTED: Final = "omitted"
 
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}", re.ASCII)
 
-_SIZED: Final = frozenset({str, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset, deque})
+_CONTAINERS: Final = frozenset({dict, list, tuple})
+_SIZED: Final = frozenset({str, bytes, bytearray, list, tuple, dict, set, frozenset, deque})
 _WRITTEN: Final[Mapping[type, str]] = {
     datetime: "isoformat",
     date: "isoformat",
@@ -106,7 +108,7 @@ class Redaction:
     """The allow-list of one configuration.
 
     Args:
-        declared: keys whose values pass.
+        declared: keys whose values pass, inside of mappings too.
         value_chars: characters of one text that are shown.
         keys_max: keys of one line.
     """
@@ -140,49 +142,23 @@ class Redaction:
 
     def _value(self, value: object) -> tuple[object, int]:
         kind = type(value)
-        if kind is bool or kind is float:
-            return value, VALUE_COST
         if kind is str:
             text = cut(value, self._value_chars)  # type: ignore[arg-type]  # it is one
             return text, VALUE_COST + len(text)
-        if kind is list or kind is tuple or kind is dict:
+        if kind in _CONTAINERS:
             budget = [NESTED_ITEMS, 0]
-            return self._nested(value, NESTING, budget), VALUE_COST * NESTED_ITEMS + budget[1]
-        return self._scalar(value), VALUE_COST
-
-    def _scalar(self, value: object) -> object:
-        kind = type(value)
-        if kind is bool or kind is float or value is None:
-            return value
-        if kind is int:
-            # Beyond 64 bits a reader of JSON would round it.
-            return value if _INT_MIN <= value <= _INT_MAX else withheld(value)  # type: ignore[operator]
-        if kind in _WRITTEN:
-            return self._written(value, _WRITTEN[kind])
-        if isinstance(value, Enum):
-            return value._name_  # a slot of the member; ``name`` can be overridden
-        return withheld(value)
-
-    @staticmethod
-    def _written(value: object, method: str) -> object:
-        try:
-            return str(getattr(value, method)())
-        except Exception:  # noqa: BLE001 -- a time zone is code of somebody's
-            return withheld(value)
+            return self._container(value, NESTING - 1, budget), VALUE_COST * NESTED_ITEMS + budget[1]
+        return _scalar(value), VALUE_COST
 
     def _nested(self, value: object, depth: int, budget: list[int]) -> object:
         kind = type(value)
-        if kind is bool or kind is float:
-            return value, VALUE_COST
         if kind is str:
             text = cut(value, self._value_chars)  # type: ignore[arg-type]  # it is one
             budget[1] += len(text)
             return text
-        if kind is dict or kind is list or kind is tuple:
-            if depth == 0:
-                return withheld(value)
-            return self._container(value, depth - 1, budget)
-        return self._scalar(value)
+        if kind in _CONTAINERS:
+            return self._container(value, depth - 1, budget) if depth else withheld(value)
+        return _scalar(value)
 
     def _container(self, value: object, depth: int, budget: list[int]) -> object:
         # One C call, and no more than is shown: another thread may be changing the original.
@@ -200,10 +176,29 @@ class Redaction:
             budget[0] -= 1
             if not isinstance(value, dict):
                 sequence.append(self._nested(item, depth, budget))
-            elif type(item[0]) is str and _KEY.fullmatch(item[0]) is not None:
-                mapping[item[0]] = self._nested(item[1], depth, budget)
-            else:
+            elif type(item[0]) is not str or _KEY.fullmatch(item[0]) is None:
                 left_out += 1
+            else:
+                # That a mapping was declared says nothing about what others put into it.
+                declared = item[0] in self._declared
+                mapping[item[0]] = self._nested(item[1], depth, budget) if declared else withheld(item[1])
         if isinstance(value, dict):
             return {**mapping, OMITTED: left_out} if left_out else mapping
         return [*sequence, Withheld(f"<{left_out} more>")] if left_out else sequence
+
+
+def _scalar(value: object) -> object:
+    kind = type(value)
+    if kind is bool or kind is float or value is None:
+        return value
+    if kind is int:
+        # Beyond 64 bits a reader of JSON would round it.
+        return value if _INT_MIN <= value <= _INT_MAX else withheld(value)  # type: ignore[operator]
+    if kind in _WRITTEN:
+        try:
+            return str(getattr(value, _WRITTEN[kind])())
+        except Exception:  # noqa: BLE001 -- a time zone is code of somebody's
+            return withheld(value)
+    if issubclass(kind, Enum):
+        return value._name_  # type: ignore[attr-defined]  # a slot of the member; ``name`` can be overridden
+    return withheld(value)

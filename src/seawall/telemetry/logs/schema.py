@@ -11,6 +11,7 @@ writer's thread. Every record gives exactly one line, whatever is in it, and no 
 
 from __future__ import annotations
 
+import re
 from time import gmtime, strftime
 from typing import Final, NamedTuple
 
@@ -18,15 +19,22 @@ import orjson
 
 from seawall.telemetry.logs.levels import name_of
 from seawall.telemetry.logs.masking import Masks
-from seawall.telemetry.logs.redaction import Cut, Withheld
+from seawall.telemetry.logs.redaction import Cut
 
-__all__ = ["JsonLines", "Limits", "Record", "mask_failure", "mask_value"]
+__all__ = ["CONTROL", "JsonLines", "Limits", "Record", "mask_failure", "mask_value"]
 
 Record = tuple[int, int, str, str, dict[str, object], dict[str, object] | None, int, int]
 """Wall clock in nanoseconds, level, logger, message, context, exception, trace id, span id. A plain tuple,
 because making one costs a sixth of a named one."""
 
-_STACK_SHARE: Final = 4
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What ends a line, drives a terminal or turns the direction of a text: C0, DEL, C1, separators, marks; and
+surrogates, which no encoding has."""
+
+_LONGEST: Final = 6
+"""Bytes of one character in JSON, at most: an escape."""
+
+_SHARE: Final = 4
 """A line that is too long keeps this part of its limit for the stack, and as much for the message."""
 
 
@@ -54,10 +62,9 @@ class JsonLines:
 
     Attributes:
         truncated: lines from which something was left out for its size.
-        mended: lines whose texts were no valid Unicode.
     """
 
-    __slots__ = ("_limits", "_masks", "_second", "_service", "_stamp", "mended", "truncated")
+    __slots__ = ("_limits", "_masks", "_second", "_service", "_stamp", "truncated")
 
     def __init__(self, service: str, masks: Masks, limits: Limits) -> None:
         self._service = service
@@ -66,12 +73,12 @@ class JsonLines:
         self._second = -1
         self._stamp = ""
         self.truncated = 0
-        self.mended = 0
 
     def __call__(self, record: Record) -> bytes:
         """The line, with its line break."""
         at_ns, level, logger, message, context, failure, trace_id, span_id = record
         limits, masks = self._limits, self._masks
+        shortened = masks.shortened
         line: dict[str, object] = {
             "timestamp": self._timestamp(at_ns),
             "level": name_of(level),
@@ -88,41 +95,24 @@ class JsonLines:
             if key != "logger":
                 shown[masks.known(key)] = mask_value(value, masks, limits.value_chars)
         line["context"] = shown
-        return self._fitted(line, cut=_cut(message) or _cut_inside(context))
+        data = _encoded(line)
+        fits = len(data) <= limits.line_bytes
+        self.truncated += not fits or masks.shortened != shortened
+        return data if fits else _encoded(self._shrunk(line, len(context)))
 
-    def _fitted(self, line: dict[str, object], *, cut: bool) -> bytes:
-        data = self._encoded(line)
-        if len(data) > self._limits.line_bytes:
-            cut = True
-            self._shrink(line)
-            data = self._encoded(line)
-        self.truncated += cut
-        return data
-
-    def _encoded(self, line: dict[str, object]) -> bytes:
-        try:
-            return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-        except TypeError:
-            # Lone surrogates, as in the names of files that are no valid UTF-8.
-            self.mended += 1
-            return orjson.dumps(_mended(line), option=orjson.OPT_APPEND_NEWLINE)
-
-    def _shrink(self, line: dict[str, object]) -> None:
-        # Whatever a character becomes in JSON, it is no more than six bytes.
-        share = self._limits.line_bytes // _STACK_SHARE // 6
-        message = str(line["message"])
-        line["message"] = message if len(message) <= share else message[:share] + "…"
-        failure = line.get("exception")
+    def _shrunk(self, line: dict[str, object], keys: int) -> dict[str, object]:
+        """The line without its context, and with the beginnings of its texts."""
+        share = self._limits.line_bytes // _SHARE // _LONGEST
+        message, failure, context = str(line["message"]), line.get("exception"), line["context"]
+        shrunk = line | {"message": message if len(message) <= share else message[:share] + "…"}
         if isinstance(failure, dict):
-            text = str(failure.get("message", ""))
-            line["exception"] = {
-                "type": failure["type"],
-                "message": text[: share // 4],
-                "stackTrace": str(failure.get("stackTrace", ""))[:share],
+            room = {"type": share // 2, "message": share // 4, "code": share // 4, "stackTrace": share}
+            shrunk["exception"] = {
+                key: str(failure[key])[:chars] for key, chars in room.items() if key in failure
             }
-        context = line["context"]
         assert isinstance(context, dict)
-        line["context"] = {"logger": str(context["logger"])[: share // 4], "omitted": len(context) - 1}
+        shrunk["context"] = {"logger": str(context["logger"])[: share // 4], "omitted": keys}
+        return shrunk
 
     def _timestamp(self, at_ns: int) -> str:
         second, rest = divmod(at_ns, 1_000_000_000)
@@ -161,19 +151,20 @@ def mask_failure(failure: dict[str, object], masks: Masks, chars: int) -> dict[s
     return told
 
 
-def _cut(value: object) -> bool:
-    return isinstance(value, Cut)
+def _encoded(line: dict[str, object]) -> bytes:
+    try:
+        data = orjson.dumps(line)
+    except TypeError:
+        data = orjson.dumps(_valid(line))  # lone surrogates, as in names of files that are no valid UTF-8
+    if not data.isascii() or b"\x7f" in data:
+        # JSON may hold these as they are, but people look at lines in terminals.
+        data = CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", data.decode()).encode()
+    return data + b"\n"
 
 
-def _cut_inside(context: dict[str, object]) -> bool:
-    return any(_cut(value) for value in context.values())
-
-
-def _mended(value: object) -> object:
-    if isinstance(value, Withheld | str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+def _valid(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {str(_mended(key)): _mended(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_mended(each) for each in value]
-    return value
+        return {_valid(key): _valid(each) for key, each in value.items()}
+    return [_valid(each) for each in value] if isinstance(value, list) else value

@@ -16,6 +16,7 @@ from structlog.typing import Processor
 
 from seawall.kernel.errors import PolicyError, Problem
 from seawall.telemetry.logs.levels import INFO, parse_level
+from seawall.telemetry.logs.masking import SECRET_CHARS_MIN, SECRETS_MAX
 
 __all__ = ["DEFAULT_KEYS", "DEFAULT_LEVELS", "FORMATS", "LogSettings"]
 
@@ -23,8 +24,7 @@ FORMATS: Final = ("auto", "json", "console")
 
 DEFAULT_KEYS: Final = frozenset(
     {"attempt", "backend", "breaker", "component", "count", "duration_s", "function", "listener", "method"}
-    | {"pid", "port", "repeated_level", "repeated_logger", "state", "status", "suppressed", "timeout_s"}
-    | {"worker"}
+    | {"pid", "port", "state", "status", "timeout_s", "worker"}
 )
 """Context keys that this library gives and that hold no data of users."""
 
@@ -43,8 +43,6 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "message_chars": (64, 65_536),
     "value_chars": (16, 65_536),
     "line_bytes": (4_096, 1 << 20),
-    "repeat_burst": (0, 1_000_000),
-    "repeat_window_s": (0.1, 3_600),
     "batch_s": (0, 1),
     "close_timeout_s": (0, 60),
 }
@@ -60,11 +58,12 @@ class LogSettings:
         levels: thresholds by logger; a name stands for all below it by dots.
         format: ``json``, ``console``, or ``auto``: console if the destination is a terminal.
         destination: ``stderr``, ``stdout``, an open descriptor, or the path of a file to append to.
-        context_keys: keys whose values are shown. Others become type and length.
+        context_keys: keys whose values are shown, in place of the default ones. Others become type and
+            length, and so do those of mappings inside of a value that is shown.
         argument_loggers: loggers (and those below them) whose positional arguments are shown, masked. Those
             of others become type and length.
         exception_messages: qualified names of exception classes whose text is shown, masked.
-        secrets: values to mask wherever they occur.
+        secrets: values to mask wherever they occur; they need four characters.
         processors: structlog's, run before anything is left out; one that fails is skipped and counted.
         bridge: whether records of the standard library's ``logging`` come along.
         colour: for the console; ``None`` decides by the environment and the terminal.
@@ -73,8 +72,6 @@ class LogSettings:
         message_chars: characters of a message that are shown.
         value_chars: characters of a context's text that are shown.
         line_bytes: bytes of a whole line.
-        repeat_burst: lines of one message per window; 0 for no limit.
-        repeat_window_s: the window, in seconds.
         batch_s: how long the writer lets lines gather, in seconds.
         close_timeout_s: how long the end of the program waits for the writer, in seconds.
     """
@@ -96,8 +93,6 @@ class LogSettings:
     message_chars: int = 4_096
     value_chars: int = 1_024
     line_bytes: int = 32_768
-    repeat_burst: int = 100
-    repeat_window_s: float = 10.0
     batch_s: float = 0.02
     close_timeout_s: float = 2.0
 
@@ -106,9 +101,11 @@ class LogSettings:
         problems = [*_text_problems(self), *_level_problems(self), *_collection_problems(self)]
         for key, (low, high) in _RANGES.items():
             value = getattr(self, key)
-            numeric = isinstance(value, int | float) and not isinstance(value, bool)
-            if not numeric or not low <= value <= high:
-                problems.append(Problem(key, value, f"a number from {low:g} to {high:g}"))
+            kinds = int | float if key.endswith("_s") else int
+            fits = isinstance(value, kinds) and not isinstance(value, bool)
+            if not fits or not low <= value <= high:
+                kind = "a number" if key.endswith("_s") else "a whole number"
+                problems.append(Problem(key, value, f"{kind} from {low:,} to {high:,}"))
         if problems:
             raise PolicyError(problems, "logs")
 
@@ -161,13 +158,23 @@ def _collection_problems(settings: LogSettings) -> list[Problem]:
         "context_keys": lambda each: isinstance(each, str),
         "argument_loggers": lambda each: isinstance(each, str),
         "exception_messages": lambda each: isinstance(each, str),
-        "secrets": lambda each: isinstance(each, str),
+        "secrets": _can_be_masked,
         "processors": callable,
     }
     for key, fits in checks.items():
         values: Any = getattr(settings, key)
         # A single text is a collection too, of its letters.
         if isinstance(values, str) or not isinstance(values, Collection) or not all(map(fits, values)):
-            what = "functions" if key == "processors" else "texts"
-            problems.append(Problem(key, "(hidden)" if key == "secrets" else values, f"a list of {what}"))
+            what = {
+                "processors": "a list of functions",
+                "secrets": f"a list of texts of {SECRET_CHARS_MIN} characters or more",
+            }
+            shown = "(hidden)" if key == "secrets" else values
+            problems.append(Problem(key, shown, what.get(key, "a list of texts")))
+        elif key == "secrets" and len(values) > SECRETS_MAX:
+            problems.append(Problem(key, len(values), f"up to {SECRETS_MAX} texts"))
     return problems
+
+
+def _can_be_masked(secret: object) -> bool:
+    return isinstance(secret, str) and len(secret) >= SECRET_CHARS_MIN

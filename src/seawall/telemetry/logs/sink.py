@@ -24,6 +24,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Final
@@ -170,7 +171,10 @@ class Sink:
     def reopen(self) -> None:
         """Have the writer open the destination's path again; safe in a signal handler."""
         self.outlet.reopen()
-        self._ring()
+        # A handler must start no thread: it may have interrupted somebody who does. The first line starts it,
+        # and then the path is opened again as well.
+        if self._thread is not None:
+            self._ring()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until what is queued now has been written or lost.
@@ -193,7 +197,8 @@ class Sink:
         self._closing.set()
         thread = self._thread
         if thread is None and self._queue:
-            thread = self._start()
+            with suppress(RuntimeError):  # at the interpreter's end there are none to be had
+                thread = self._start()
         self._wake.put(None)
         if thread is not None:
             thread.join(timeout_s + 1.0)

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from seawall.telemetry.logs.intake import Intake
 
-__all__ = ["TAMED", "Bridge", "install"]
+__all__ = ["TAMED", "Bridge", "Installation"]
 
 TAMED: Final = ("asyncio", "uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 """Loggers whose records take the root's way, and no other."""
@@ -70,42 +70,47 @@ class Bridge(logging.Handler):
         self._intake.take(record.levelno, name, event, args, context, record.exc_info)
 
 
-def install(intake: Intake, default: int, levels: Mapping[str, int]) -> Callable[[], None]:
-    """Put the bridge under the root logger.
+class Installation:
+    """The bridge under the root logger, and what was there before it.
 
     Args:
         intake: takes the records.
         default: threshold of the root.
         levels: thresholds by logger.
-
-    Returns:
-        Puts everything back as it was.
     """
-    root = logging.getLogger()
-    touched = [root, *(logging.getLogger(name) for name in {*levels, *TAMED})]
-    former = [(each, each.level, each.propagate, each.handlers[:], each.disabled) for each in touched]
-    bridge = Bridge(intake)
-    # What writes to the same terminal would say everything twice; others are of tests, or go elsewhere.
-    root.handlers = [each for each in root.handlers if not _writes_to_console(each)]
-    root.addHandler(bridge)
-    root.setLevel(default)
-    for name in TAMED:
-        tamed = logging.getLogger(name)
-        tamed.handlers = []
-        tamed.propagate = True
-        tamed.setLevel(logging.NOTSET)
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
-    def restore() -> None:
-        for each, level, propagate, handlers, disabled in former:
-            each.handlers = handlers
-            each.propagate = propagate
-            each.disabled = disabled
-            each.setLevel(level)
-        root.removeHandler(bridge)
+    def __init__(self, intake: Intake, default: int, levels: Mapping[str, int]) -> None:
+        self._former: dict[logging.Logger, tuple[int, bool, list[logging.Handler], bool]] = {}
+        self._bridge = Bridge(intake)
+        root = self._touched("root")
+        # What writes to the same terminal would say everything twice; others are of tests, or go elsewhere.
+        root.handlers = [each for each in root.handlers if not _writes_to_console(each)]
+        root.addHandler(self._bridge)
+        for name in TAMED:
+            tamed = self._touched(name)
+            tamed.handlers = []
+            tamed.propagate = True
+            tamed.setLevel(logging.NOTSET)
+        for name, level in {"root": default, **levels}.items():
+            self.set_level(name, level)
 
-    return restore
+    def set_level(self, name: str, level: int) -> None:
+        """Change the threshold of a logger; of the root by ``root``."""
+        self._touched(name).setLevel(level)
+
+    def remove(self) -> None:
+        """Put everything back as it was."""
+        for logger, (level, propagate, handlers, disabled) in self._former.items():
+            logger.handlers = handlers
+            logger.propagate = propagate
+            logger.disabled = disabled
+            logger.setLevel(level)
+
+    def _touched(self, name: str) -> logging.Logger:
+        logger = logging.getLogger(None if name in {"", "root"} else name)
+        former = (logger.level, logger.propagate, logger.handlers[:], logger.disabled)
+        self._former.setdefault(logger, former)
+        return logger
 
 
 def _writes_to_console(handler: logging.Handler) -> bool:

@@ -19,9 +19,11 @@ from itertools import islice
 from typing import Final
 
 from seawall.kernel.signals import Signal
-from seawall.telemetry.metrics.metric import Metric
+from seawall.telemetry.metrics.metric import Kind, Metric
 
 __all__ = [
+    "FAMILIES_MAX",
+    "METRIC_OVERFLOW",
     "OTHER",
     "OVERFLOW",
     "REASONS",
@@ -43,6 +45,18 @@ REASONS: Final = ("values", "metric", "process", "memory", "labels")
 """Why a series was not made: a label's limit, the metric's, the process's, no room in the shared block, or
 values that do not fit the declared labels."""
 EXAMPLES_SHOWN: Final = 3
+FAMILIES_MAX: Final = 2_000
+"""Metrics of one registry; each may have one series outside all other limits."""
+
+METRIC_OVERFLOW: Final = Metric(
+    name="metric_overflow",
+    kind=Kind.COUNTER,
+    help="Requests for a series that were answered by another one, because of a limit, by metric.",
+    labels=("metric",),
+    limit=FAMILIES_MAX,
+    values_limit=FAMILIES_MAX,
+)
+"""Declared by a registry at its first overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,12 @@ Whoever counts holds on to the cell and calls it; whoever is scraped reads its a
 
 Threads
 -------
-CPython with the GIL hands over to another thread at function entry, after a call has returned and at a loop's
-back edge, and nowhere else. So between the first read and the last write of each step below there is no
-call and no loop: the step is indivisible, without a lock. A stress test holds this to it. A build without the
-GIL gets the cells of ``threaded`` instead.
+CPython with the GIL hands over to another thread (and runs signal handlers) at function entry, after a call
+has returned and at a loop's back edge, and nowhere else. So between the first read and the last write of each
+step below there is no call and no loop: the step is indivisible, without a lock. A stress test holds this to
+it. Of a build without the GIL nothing is claimed here, as elsewhere in Seawall.
+
+A fork copies cells like everything else; what parent and child count from then on is each one's own.
 
 No cell raises, blocks or logs. What makes no sense (a negative step of a counter, NaN, an unknown state, a
 value that is no number) changes nothing but ``refused``.
@@ -17,12 +19,13 @@ value that is no number) changes nothing but ``refused``.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import frexp, inf, nan
-from threading import Lock
-from typing import Final
+from typing import Any, Final
 
+from seawall.telemetry.metrics.locks import FOLDING
 from seawall.telemetry.metrics.native import (
     BUCKETS_MAX,
     LARGEST,
@@ -56,7 +59,7 @@ class Exemplar:
     Attributes:
         labels: Where to look, usually the trace and the span.
         value: What was observed.
-        at: When, in seconds since 1970.
+        at: When, in seconds since 1970; NaN if nobody knows.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -75,7 +78,7 @@ class Cell:
     __slots__ = ("line", "refused")
 
     def __init__(self) -> None:
-        self.line: object = None
+        self.line: Any = None
         self.refused: int = 0
 
 
@@ -97,13 +100,18 @@ class Counter(Cell):
     def inc(self, amount: float = 1, exemplar: Exemplar | None = None) -> None:
         """Add ``amount``, which is finite and not negative."""
         try:
-            # The usual step first: it saves the two comparisons.
-            if amount == 1 or 0 <= amount < inf:
+            # The usual step first: it saves three comparisons.
+            if amount == 1 and exemplar is None:
+                self.value += 1
+                return
+            if 0 <= amount < inf:
                 self.value += amount
             else:
                 self.refused += 1
-        except TypeError:
+                return
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
+            return
         if exemplar is not None:
             self.exemplar = exemplar
 
@@ -116,7 +124,7 @@ class Gauge(Cell):
 
     Attributes:
         value: The number.
-        function: Called at every scrape instead, when it is set.
+        function: Called at every scrape instead, when it is set; whoever sets it sees that it is quick.
         used: Whether it was written since somebody last cleared this; so idleness needs no clock here.
         idle_since: When it was last found unused, in the clock of whoever looks.
     """
@@ -139,7 +147,7 @@ class Gauge(Cell):
         """Add ``amount``."""
         try:
             self.value += amount
-        except TypeError:
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
         self.used = True
 
@@ -147,7 +155,7 @@ class Gauge(Cell):
         """Subtract ``amount``."""
         try:
             self.value -= amount
-        except TypeError:
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
         self.used = True
 
@@ -196,12 +204,13 @@ class Histogram(Cell):
         try:
             index = bisect_left(self.bounds, value)
             if value == value:  # noqa: PLR0124  # NaN is in no bucket, and isnan() would be a call
+                # The sum first: only it can fail, and then nothing has been counted.
                 self.sum += value
                 self.counts[index] += 1
             else:
                 self.refused += 1
                 return
-        except TypeError:
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
             return
         if exemplar is not None:
@@ -234,15 +243,10 @@ class NativeHistogram(Cell):
         positive: Counts by key. Read them through ``snapshot`` where other threads observe.
         negative: Counts by key of the magnitude.
         sum: Sum of all observations.
-        exemplars: The latest ones, in no order; ``None`` until there is one.
+        exemplars: The latest ones; ``None`` until there is one.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_bounds", "_era", "_folding", "_next_exemplar", "exemplars", "negative", "positive", "schema", "sum",
-        "zero_count",
-    )
-    # fmt: on
+    __slots__ = ("_bounds", "_era", "exemplars", "negative", "positive", "schema", "sum", "zero_count")
 
     def __init__(self, schema: int = 3) -> None:
         super().__init__()
@@ -251,16 +255,9 @@ class NativeHistogram(Cell):
         self.positive: dict[int, int] = {}
         self.negative: dict[int, int] = {}
         self.sum: float = 0.0
-        self.exemplars: list[Exemplar] | None = None
+        self.exemplars: deque[Exemplar] | None = None
         self._bounds: tuple[float, ...] = bounds_of(schema)
         self._era: int = 0
-        self._folding: Lock = Lock()
-        self._next_exemplar: int = 0
-
-    @property
-    def zero_threshold(self) -> float:
-        """Magnitude up to which values are only counted; the same for all."""
-        return ZERO_THRESHOLD
 
     @property
     def count(self) -> int:
@@ -269,94 +266,105 @@ class NativeHistogram(Cell):
 
     def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
         """Count one observation."""
-        if exemplar is not None:
-            self._keep(exemplar)
         try:
             era = self._era
-            if ZERO_THRESHOLD < value <= LARGEST:
-                bounds = self._bounds
+            key = None
+            if ZERO_THRESHOLD < value <= LARGEST and (bounds := self._bounds):
                 fraction, exponent = frexp(value)
-                # Without bounds within an octave (a schema of at most 0) the key is worked out below.
-                key = bisect_left(bounds, fraction) + (exponent - 1) * len(bounds) if bounds else None
-                positive = self.positive
-                # From here to the end of the block nothing is called.
-                if key in positive and era == self._era:
-                    positive[key] += 1
-                    self.sum += value
-                    return
-            self._place(value)
-        except (TypeError, ValueError, OverflowError):
+                key = bisect_left(bounds, fraction) + (exponent - 1) * len(bounds)
+            positive = self.positive
+            # From here to the end of the block nothing is called.
+            if key in positive and era == self._era:
+                self.sum += value
+                positive[key] += 1
+            else:
+                self._place(value)
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
+            return
+        if exemplar is not None:
+            self._keep(exemplar)
 
     def snapshot(self) -> Exponential:
-        """Numbers that fit together, whatever other threads do meanwhile."""
-        with self._folding:
-            return Exponential(
-                schema=self.schema,
-                zero_count=self.zero_count,
-                positive=self.positive.copy(),
-                negative=self.negative.copy(),
-                sum=self.sum,
-            )
+        """A schema with its buckets, whatever other threads do meanwhile.
+
+        The sum may be ahead of them by what came in between.
+        """
+        with FOLDING:
+            while True:
+                era = self._era
+                state = Exponential(
+                    schema=self.schema,
+                    zero_count=self.zero_count,
+                    positive=self.positive.copy(),
+                    negative=self.negative.copy(),
+                    sum=self.sum,
+                )
+                # Else it was loaded meanwhile, which takes no lock.
+                if era == self._era:
+                    return state
 
     def load(self, state: Exponential) -> None:
         """Become what ``state`` says; nobody may observe meanwhile."""
-        with self._folding:
-            self.schema = state.schema
-            self._bounds = bounds_of(state.schema)
-            self.zero_count = state.zero_count
-            self.positive = dict(state.positive)
-            self.negative = dict(state.negative)
-            self.sum = state.sum
-            self._era += 1
+        bounds, positive, negative = bounds_of(state.schema), dict(state.positive), dict(state.negative)
+        # Assignments that call nothing: all at once for other threads.
+        self.schema = state.schema
+        self._bounds = bounds
+        self.zero_count = state.zero_count
+        self.positive = positive
+        self.negative = negative
+        self.sum = state.sum
+        self._era += 1
 
     def _place(self, value: float) -> int | None:
         """Count one observation the long way.
 
         Returns:
             Twice the key, plus one for a negative value; ``None`` if it is in no bucket.
+
+        Raises:
+            ValueError: It is not a number.
         """
         magnitude = abs(value)
         if magnitude <= ZERO_THRESHOLD:
-            self.zero_count += 1
             self.sum += value
+            self.zero_count += 1
             return None
         if magnitude != magnitude:  # noqa: PLR0124  # NaN
-            self.refused += 1
-            return None
+            raise ValueError("NaN is in no bucket")
         while True:
             era = self._era
             key = key_of(magnitude, self.schema)
             table = self.positive if value > 0 else self.negative
-            # From here to the return nothing is called.
+            # From here to the end of the loop nothing is called.
             if era != self._era:
                 continue
+            self.sum += value
             if key in table:
                 table[key] += 1
             else:
                 table[key] = 1
-            self.sum += value
             break
         if len(self.positive) + len(self.negative) > BUCKETS_MAX:
             self._coarsen()
         return 2 * key + (value < 0)
 
-    def _coarsen(self, *, wait: bool = False) -> None:
+    def _coarsen(self) -> None:
         # If another thread folds or reads now, the next new bucket comes here again: nobody has to wait.
-        if not self._folding.acquire(blocking=wait):
+        if not FOLDING.acquire(blocking=False):
             return
         try:
             while len(self.positive) + len(self.negative) > BUCKETS_MAX:
                 self._lower()
         finally:
-            self._folding.release()
+            FOLDING.release()
 
     def _lower(self) -> None:
         schema = self.schema - 1
         bounds = bounds_of(schema)
         positive: dict[int, int] = {}
         negative: dict[int, int] = {}
-        # Five assignments that call nothing: all at once for other threads.
+        # Assignments that call nothing: all at once for other threads.
         old_positive, old_negative = self.positive, self.negative
         self.positive, self.negative = positive, negative
         self.schema = schema
@@ -365,6 +373,7 @@ class NativeHistogram(Cell):
         for old, new in ((old_positive, positive), (old_negative, negative)):
             for key, count in old.items():
                 coarse = lowered(key, 1)
+                # Other threads count here as well, so this has no call between reading and writing either.
                 if coarse in new:
                     new[coarse] += count
                 else:
@@ -372,12 +381,8 @@ class NativeHistogram(Cell):
 
     def _keep(self, exemplar: Exemplar) -> None:
         if self.exemplars is None:
-            self.exemplars = []
-        if len(self.exemplars) < EXEMPLARS_MAX:
-            self.exemplars.append(exemplar)
-        else:
-            self.exemplars[self._next_exemplar] = exemplar
-            self._next_exemplar = (self._next_exemplar + 1) % EXEMPLARS_MAX
+            self.exemplars = deque(maxlen=EXEMPLARS_MAX)
+        self.exemplars.append(exemplar)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} count={self.count} sum={self.sum:g} schema={self.schema}>"
@@ -406,7 +411,7 @@ class StateSet(Cell):
         """Say that this state holds now."""
         try:
             self.state = self._positions[name]
-        except (KeyError, TypeError):
+        except Exception:  # noqa: BLE001  # a name that is no state, or can't even be looked up
             self.refused += 1
 
     def __repr__(self) -> str:
@@ -414,14 +419,9 @@ class StateSet(Cell):
 
 
 class Info(Cell):
-    """Facts that are told by labels alone; the number is always 1.
-
-    Attributes:
-        value: 1.
-    """
+    """Facts that are told by labels alone; the number is always 1."""
 
     __slots__ = ()
-    value: Final[int] = 1
 
     def __repr__(self) -> str:
         return "<Info>"

@@ -10,10 +10,9 @@ Asking for a series never fails. What the guard of ``cardinality`` refuses gets 
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from math import inf
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from seawall.telemetry.metrics.cardinality import (
@@ -24,40 +23,16 @@ from seawall.telemetry.metrics.cardinality import (
     LabelReport,
 )
 from seawall.telemetry.metrics.cells import Cell, Counter, Gauge, Histogram, Info, NativeHistogram, StateSet
-from seawall.telemetry.metrics.metric import Aggregation, Kind, Metric
-from seawall.telemetry.metrics.threaded import (
-    ThreadedCounter,
-    ThreadedGauge,
-    ThreadedHistogram,
-    ThreadedNativeHistogram,
-)
+from seawall.telemetry.metrics.locks import CHANGES
+from seawall.telemetry.metrics.metric import Kind, Metric
 
-__all__ = ["Aggregation", "Cells", "Family", "Kind", "Local", "Metric", "SeriesOf"]
+__all__ = ["SLICE", "Cells", "Family", "Local"]
 
-C_co = TypeVar("C_co", bound=Cell, covariant=True)
+SLICE: Final = 200
+"""Series looked at before an event loop gets its turn: some hundredths of a millisecond."""
 
 
-def _gil_enabled() -> bool:
-    # The question exists since 3.13; before, the answer is yes.
-    asked = getattr(sys, "_is_gil_enabled", None)
-    return asked is None or bool(asked())
-
-
-class SeriesOf(Protocol[C_co]):
-    """A family whose kind of cell is known to the type checker."""
-
-    @property
-    def metric(self) -> Metric:
-        """What was declared."""
-        ...
-
-    def cell(self, *values: str) -> C_co:
-        """As ``Family.cell``."""
-        ...
-
-    def remove(self, *values: str) -> None:
-        """As ``Family.remove``."""
-        ...
+C = TypeVar("C", bound=Cell)
 
 
 class Cells(Protocol):
@@ -78,92 +53,70 @@ class Cells(Protocol):
         """Give up a cell's room; whoever still holds the cell may go on writing to it, unseen."""
         ...
 
-    def restore(self, metric: Metric, values: tuple[str, ...], cell: Cell) -> bool:
+    def restore(self, metric: Metric, values: tuple[str, ...], cell: Gauge) -> bool:
         """Give a forgotten gauge room again; false if there is none."""
         ...
 
 
 class Local:
-    """Cells in this process's own memory.
+    """Cells in this process's own memory."""
 
-    Args:
-        threaded: Whether each thread counts for itself; by default only in a build without the GIL.
-    """
-
-    __slots__ = ("threaded",)
-
-    def __init__(self, *, threaded: bool | None = None) -> None:
-        self.threaded: Final = not _gil_enabled() if threaded is None else threaded
+    __slots__ = ()
 
     def check(self, metric: Metric) -> None:
         """Every metric is welcome."""
 
     def make(self, metric: Metric, values: tuple[str, ...]) -> Cell:  # noqa: ARG002  # all series are alike here
         """A new cell."""
-        kind, threaded = metric.kind, self.threaded
+        kind = metric.kind
         if kind is Kind.COUNTER:
-            return ThreadedCounter() if threaded else Counter()
+            return Counter()
         if kind is Kind.GAUGE:
-            return ThreadedGauge() if threaded else Gauge()
+            return Gauge()
         if kind is Kind.HISTOGRAM:
-            return ThreadedHistogram(metric.buckets) if threaded else Histogram(metric.buckets)
+            return Histogram(metric.buckets)
         if kind is Kind.NATIVE_HISTOGRAM:
-            return ThreadedNativeHistogram(metric.schema) if threaded else NativeHistogram(metric.schema)
-        # One store, or none at all: safe without the GIL as it is.
+            return NativeHistogram(metric.schema)
         return StateSet(metric.states) if kind is Kind.STATE_SET else Info()
 
     def forget(self, metric: Metric, values: tuple[str, ...], cell: Cell) -> None:
         """Nothing has to be given back."""
 
-    def restore(self, metric: Metric, values: tuple[str, ...], cell: Cell) -> bool:  # noqa: ARG002  # always room
+    def restore(self, metric: Metric, values: tuple[str, ...], cell: Gauge) -> bool:  # noqa: ARG002  # as above
         """There is always room."""
         return True
 
 
-class Overflows(Protocol):
-    """Who hears of every request that was answered by another series."""
-
-    def __call__(self, metric: Metric) -> None:
-        """It was one of ``metric``."""
-        ...
-
-
-class Family:
+class Family(Generic[C]):
     """One metric's series; made by ``Registry.declare``.
 
     Args:
         metric: What was declared.
         guard: Decides which series are made.
         source: Makes the cells.
-        lock: Held while series come and go; reentrant, since a finalizer may count.
-        on_overflow: Told of every overflow.
+        on_overflow: Told the metric of every request that was answered by another series.
 
     Attributes:
         metric: What was declared.
-        cells: The series. Other threads may add to it: iterate over ``list(family.cells.copy().items())``.
+        cells: The series. Other threads may add to it: iterate over ``family.cells.copy().items()``.
+        forgotten: Gauges that were idle for too long.
     """
 
-    __slots__ = ("_asleep", "_guard", "_lock", "_on_overflow", "_source", "cells", "metric")
+    __slots__ = ("_asleep", "_guard", "_on_overflow", "_source", "cells", "forgotten", "metric")
 
     def __init__(
-        self,
-        metric: Metric,
-        *,
-        guard: Guard,
-        source: Cells,
-        lock: AbstractContextManager[object],
-        on_overflow: Overflows,
+        self, metric: Metric, *, guard: Guard, source: Cells, on_overflow: Callable[[Metric], None]
     ) -> None:
         self.metric: Final = metric
-        self.cells: Final[dict[tuple[str, ...], Cell]] = {}
+        self.cells: Final[dict[tuple[str, ...], C]] = {}
+        self.forgotten = 0
         self._guard = guard
         self._source = source
-        self._lock = lock
         self._on_overflow = on_overflow
         # Idle gauges that somebody still holds, and so keeps alive: they come back when they are written.
         self._asleep: WeakValueDictionary[tuple[str, ...], Gauge] = WeakValueDictionary()
 
-    def cell(self, *values: str) -> Cell:
+    def cell(self, *values: str) -> C:
         """The cell of a series; made if need be.
 
         Args:
@@ -174,86 +127,21 @@ class Family:
         """
         try:
             return self.cells[values]
-        except (KeyError, TypeError):
-            return self._admit(values)
+        except Exception:  # noqa: BLE001  # not there yet, or what was given can't even be hashed
+            return self.admit(values)[1]
 
-    def standing_for(self, values: tuple[str, ...]) -> tuple[str, ...]:
-        """Label values of the series that ``cell`` answers with, which must have been asked before."""
-        if values in self.cells:
-            return values
-        with self._lock:
-            texts = _texts(values, len(self.metric.labels))
-            for key in (texts, texts and self._guard.fit(texts)):
-                if key is not None and key in self.cells:
-                    return key
-        return (OVERFLOW,) * len(self.metric.labels)
-
-    def remove(self, *values: str) -> None:
-        """Forget a series; nothing happens if there is none."""
-        with self._lock:
-            try:
-                cell = self.cells.pop(values, None)
-            except TypeError:
-                return
-            if cell is not None:
-                if not self._outside(values):
-                    self._guard.leave(values)
-                self._source.forget(self.metric, values, cell)
-
-    def sweep(self, now: float) -> int:
-        """Forget gauges that nobody has written for ``idle_s``, and take back those that are written again.
-
-        A gauge with a function is never idle.
-
-        Args:
-            now: Monotonic seconds.
-
-        Returns:
-            How many were forgotten.
-        """
-        idle_s = self.metric.idle_s
-        if idle_s is None:
-            return 0
-        for values, gauge in list(self._asleep.items()):
-            if gauge.used:
-                self._wake(values, gauge)
-        forgotten = 0
-        for values, cell in self.cells.copy().items():
-            gauge = cast("Gauge", cell)
-            if gauge.used or gauge.function is not None:
-                gauge.used = False
-                gauge.idle_since = now
-            elif now - gauge.idle_since >= idle_s:
-                with self._lock:
-                    self.remove(*values)
-                    if len(self._asleep) < self.metric.limit:
-                        self._asleep[values] = gauge
-                forgotten += 1
-        return forgotten
-
-    def facts(self, now: float, warn_share: float) -> list[CardinalityReached]:
-        """What the guard has to tell; see ``Guard.facts``."""
-        with self._lock:
-            return self._guard.facts(now, warn_share)
-
-    def labels(self) -> list[LabelReport]:
-        """What each label costs."""
-        with self._lock:
-            return self._guard.labels()
-
-    def statistics(self) -> GuardStatistics:
-        """Counts at this moment."""
-        with self._lock:
-            return self._guard.statistics()
-
-    def _admit(self, values: tuple[object, ...]) -> Cell:
-        with self._lock:
-            texts = _texts(values, len(self.metric.labels))
+    def admit(self, values: tuple[object, ...]) -> tuple[tuple[str, ...], C]:
+        """As ``cell``, with the label values under which the answer is found in ``cells``."""
+        # Outside the lock, since it runs what a user has written.
+        texts = _texts(values, len(self.metric.labels))
+        with CHANGES:
             if texts is not None:
                 # Another thread was faster, or the values were no clean texts.
                 cell = self.cells.get(texts)
                 if cell is not None:
-                    return cell
+                    return texts, cell
+                if self._outside(texts):
+                    return self._overflow()
             guard = self._guard
             guard.offered += 1
             if texts is None:
@@ -261,7 +149,7 @@ class Family:
             fitted = guard.fit(texts)
             if fitted != texts and (cell := self.cells.get(fitted)) is not None:
                 self._count("values")
-                return cell
+                return fitted, cell
             reason = guard.full()
             if reason:
                 return self._overflow(reason)
@@ -274,41 +162,107 @@ class Family:
                 guard.kept += 1
             else:
                 self._count("values")
-            return cell
+            return fitted, cell
 
-    def _new(self, values: tuple[str, ...]) -> Cell | None:
+    def remove(self, *values: str) -> None:
+        """Forget a series; nothing happens if there is none."""
+        with CHANGES:
+            try:
+                cell = self.cells.pop(values, None)
+            except Exception:  # noqa: BLE001  # what can't be hashed is no series
+                return
+            if cell is not None:
+                if not self._outside(values):
+                    self._guard.leave(values)
+                self._source.forget(self.metric, values, cell)
+
+    def sweep(self, now: float) -> Iterator[None]:
+        """Forget gauges that nobody has written for ``idle_s``, and take back those that are written again.
+
+        A gauge with a function is never idle.
+
+        Args:
+            now: Monotonic seconds.
+
+        Yields:
+            Nothing, after every :data:`SLICE` series: an event loop may have its turn.
+        """
+        idle_s = self.metric.idle_s
+        if idle_s is None:
+            return
+        for values, gauge in list(self._asleep.items()):
+            if gauge.used:
+                self._wake(values, gauge)
+        for looked, (values, cell) in enumerate(self.cells.copy().items(), start=1):
+            gauge = cast("Gauge", cell)
+            if gauge.used or gauge.function is not None:
+                gauge.used = False
+                gauge.idle_since = now
+            elif now - gauge.idle_since >= idle_s:
+                self._put_to_sleep(values, gauge)
+            if looked % SLICE == 0:
+                yield
+
+    def facts(self, now: float, warn_share: float) -> list[CardinalityReached]:
+        """What the guard has to tell; see ``Guard.facts``."""
+        with CHANGES:
+            return self._guard.facts(now, warn_share)
+
+    def labels(self) -> list[LabelReport]:
+        """What each label costs."""
+        with CHANGES:
+            return self._guard.labels()
+
+    def statistics(self) -> GuardStatistics:
+        """Counts at this moment."""
+        with CHANGES:
+            return self._guard.statistics()
+
+    def _new(self, values: tuple[str, ...]) -> C | None:
         gauge = self._asleep.pop(values, None)
         if gauge is None:
-            return self._source.make(self.metric, values)
+            return cast("C | None", self._source.make(self.metric, values))
         if not self._source.restore(self.metric, values, gauge):
             self._asleep[values] = gauge
             return None
         gauge.used = True
         gauge.idle_since = inf
-        return gauge
+        return cast("C", gauge)
+
+    def _put_to_sleep(self, values: tuple[str, ...], gauge: Gauge) -> None:
+        with CHANGES:
+            # Since the sweep began it may have been removed, and another one made in its place.
+            if self.cells.get(values) is not gauge:
+                return
+            self.remove(*values)
+            self.forgotten += 1
+            if len(self._asleep) < self.metric.limit:
+                self._asleep[values] = gauge
 
     def _wake(self, values: tuple[str, ...], gauge: Gauge) -> None:
-        with self._lock:
+        with CHANGES:
             # Asking for it is what wakes it: by the same limits, and under the same counts.
-            if self._admit(values) is not gauge:
+            if self.admit(values)[1] is not gauge:
                 # No room, and counted as such; it asks again when it is written the next time.
                 gauge.used = False
                 self._asleep[values] = gauge
 
     def _outside(self, values: tuple[str, ...]) -> bool:
+        """Whether it is the overflow series, which no limit counts."""
         return bool(values) and all(value == OVERFLOW for value in values)
 
-    def _overflow(self, reason: str) -> Cell:
-        self._count(reason)
+    def _overflow(self, reason: str = "") -> tuple[tuple[str, ...], C]:
+        if reason:
+            self._count(reason)
         values = (OVERFLOW,) * len(self.metric.labels)
         cell = self.cells.get(values)
         if cell is None:
-            cell = self._source.make(self.metric, values)
+            cell = cast("C | None", self._source.make(self.metric, values))
             assert cell is not None, "there is always room for the overflow series"
             if not self._outside(values):
                 self._guard.enter(values)
             self.cells[values] = cell
-        return cell
+        return values, cell
 
     def _count(self, reason: str) -> None:
         self._guard.reasons[reason] += 1

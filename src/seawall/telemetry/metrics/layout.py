@@ -3,7 +3,7 @@
 A block has one row per worker, which that worker alone writes. All is made of words of eight aligned bytes; a
 word is written in one store and read in one load, so nobody ever sees half of one. ::
 
-    block   magic, checksum of the metrics, rows, words per row, 4 spare | row | row | ...
+    block   magic, checksum of the metrics, rows, 5 spare | row | row | ...
     row     pid, used, revision, refused, 4 spare | entry | entry | ... | free
     entry   head, checksum, size | words of the cell | label values, padded
 
@@ -17,7 +17,7 @@ and how long its label values are: a reader that finds the same head after readi
 series and not two. The words of a cell, by kind:
 
 - counter: the total;
-- gauge and state set: the value or position, and when it was written (kept only where the last one counts);
+- gauge and state set: the value, or the position of the state;
 - histogram: two sums, the number of observations, the counts. Observation n stores its sum in the one of the
   two that n's last bit names, then its count, then n. So while the number is n - 1 the counts add up to that
   or to n, and either way the sum that belongs to them is there, even if the writer never gets any further. A
@@ -38,10 +38,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from seawall.kernel.errors import UsageError
-from seawall.telemetry.metrics.cardinality import OVERFLOW
+from seawall.telemetry.metrics.cardinality import FAMILIES_MAX, METRIC_OVERFLOW, OVERFLOW
 from seawall.telemetry.metrics.metric import Kind, Metric
 from seawall.telemetry.metrics.native import BUCKETS_MAX
-from seawall.telemetry.metrics.registry import FAMILIES_MAX, METRIC_OVERFLOW
 
 __all__ = ["ENTRY_WORDS", "Head", "Layout", "cell_words", "key_bytes", "key_values"]
 
@@ -123,7 +122,7 @@ def cell_words(metric: Metric) -> int:
         return COUNTS + len(metric.buckets) + 1
     if metric.kind is Kind.NATIVE_HISTOGRAM:
         return 1 + 2 * TABLE_WORDS
-    return 1 if metric.kind is Kind.COUNTER else 2
+    return 1
 
 
 def entry_words(metric: Metric, length: int) -> int:

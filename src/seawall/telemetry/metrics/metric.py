@@ -26,13 +26,13 @@ BUCKETS_MAX: Final = 200
 """Bounds of one histogram: each is a line per series in every scrape."""
 STATES_MAX: Final = 64
 """States of one state set: each is a line per series in every scrape."""
+ALIASES_MAX: Final = 8
+"""Further names of one metric: each doubles its series in a scrape that is asked for them."""
 LIMIT_MAX: Final = 1_000_000
 """No limit may be set so high that it is none."""
 
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 """Without the colon, which Prometheus keeps for recording rules."""
-_RESERVED_ENDINGS: Final = ("_total", "_bucket", "_created")
-"""The writer adds them; a name that has one already would be read as a sample of another metric."""
 
 
 class Kind(Enum):
@@ -52,7 +52,6 @@ class Aggregation(Enum):
     SUM = "sum"
     MAX = "max"
     MIN = "min"
-    LAST = "last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +59,17 @@ class Metric:
     """One row of the catalogue.
 
     Attributes:
-        name: The name without namespace and without ``_total``; the writer adds both.
+        name: The name without namespace and without ``_total`` or ``_info``; the writer adds them.
         kind: What sort of cell it has.
         help: One sentence for whoever reads the exposition.
-        unit: The base unit, which is also the name's last word: ``seconds``, ``bytes``, ``ratio``.
+        unit: The base unit, which is also the name's last word: ``seconds``, ``bytes``, ``ratio``. State sets
+            and facts have none.
         labels: Names of its labels, in the order of the values that a series is asked for by.
         buckets: Upper bounds of a histogram, ascending, without +Inf.
         states: Names of a state set's states; the first one holds until another is set.
         limit: Series of this metric; more go to the overflow series.
         values_limit: Values of one label; more become ``__other__``.
-        alias: Names that reference documents have for it.
+        alias: Names that reference documents have for it: whole ones, with suffix and without namespace.
         schema: Resolution that a native histogram starts with: 3 means bounds that grow by 9 %, one less
             joins them in pairs.
         aggregation: How the values of several processes become one; the sum for gauges and the highest state
@@ -95,7 +95,7 @@ class Metric:
     idle_s: float | None = None
 
     def __post_init__(self) -> None:
-        problems = [*_of_names(self), *_of_shape(self), *_of_limits(self)]
+        problems = [*_of_names(self), *_of_labels(self), *_of_shape(self), *_of_limits(self)]
         if problems:
             raise PolicyError(problems, f"metric {self.name!r}")
 
@@ -129,21 +129,31 @@ class Metric:
 def _of_names(metric: Metric) -> Iterator[Problem]:
     if not _NAME.fullmatch(metric.name):
         yield Problem("name", metric.name, "letters, digits and _, no digit first")
-    for ending in _RESERVED_ENDINGS:
+    # What the writer adds itself: a name that has it would be read as a sample of another metric.
+    reserved = ["_total", "_bucket", "_created", *(["_info"] if metric.kind is Kind.INFO else [])]
+    for ending in reserved:
         if metric.name.endswith(ending):
             yield Problem("name", metric.name, f"a name without {ending}", "leave it out: the writer adds it")
-    if metric.unit and not _NAME.fullmatch(metric.unit):
-        yield Problem(
-            "unit", metric.unit, "letters, digits and _", "write a base unit: seconds, bytes, ratio"
-        )
+    if metric.unit:
+        if metric.kind in {Kind.STATE_SET, Kind.INFO}:
+            yield Problem("unit", metric.unit, "nothing, for a state set or facts")
+        elif not _NAME.fullmatch(metric.unit):
+            fix = "write a base unit: seconds, bytes, ratio"
+            yield Problem("unit", metric.unit, "letters, digits and _", fix)
+    if len(metric.alias) > ALIASES_MAX:
+        yield Problem("alias", metric.alias, f"at most {ALIASES_MAX}")
+    for alias in metric.alias:
+        if not _NAME.fullmatch(alias):
+            yield Problem("alias", alias, "letters, digits and _, no digit first")
+
+
+def _of_labels(metric: Metric) -> Iterator[Problem]:
     if len(metric.labels) > LABELS_MAX:
         yield Problem("labels", metric.labels, f"at most {LABELS_MAX}")
     if len(set(metric.labels)) < len(metric.labels):
         yield Problem("labels", metric.labels, "each name once")
-    taken = {"le", "quantile"}
-    if metric.kind is Kind.STATE_SET:
-        # The exposition names the label that holds the state after the metric.
-        taken.add(metric.full_name)
+    # The exposition has these for itself.
+    taken = {"le", "quantile", *(["state"] if metric.kind is Kind.STATE_SET else [])}
     for label in metric.labels:
         if not _NAME.fullmatch(label) or label.startswith("__") or label in taken:
             allowed = "letters, digits and _, no __ first, none of " + ", ".join(sorted(taken))
@@ -172,7 +182,7 @@ def _of_shape(metric: Metric) -> Iterator[Problem]:
     if metric.aggregation is not None and kind not in {Kind.GAUGE, Kind.STATE_SET}:
         yield Problem("aggregation", metric.aggregation, "nothing, but for a gauge or a state set")
     if metric.aggregation is Aggregation.SUM and kind is Kind.STATE_SET:
-        yield Problem("aggregation", metric.aggregation, "max, min or last", "states can't be added")
+        yield Problem("aggregation", metric.aggregation, "max or min", "states can't be added")
 
 
 def _of_limits(metric: Metric) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ that octave serves all floats. The table holds, for each bound, the largest floa
 is computed in integers and exactly: the floor of a 256th root is eight integer square roots. Therefore no
 float is ever in the wrong bucket by rounding.
 
-This module has no state and no cell; ``cells`` counts with it, ``threaded`` and ``gathering`` merge with it.
+This module has no state and no cell; ``cells`` counts with it, ``gathering`` merges with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ __all__ = [
     "key_of",
     "lowered",
     "merged",
-    "upper_bound",
 ]
 
 SCHEMA_MIN: Final = -4
@@ -62,6 +61,7 @@ class Exponential:
         positive: Counts by key.
         negative: Counts by key of the magnitude.
         sum: Sum of all values.
+        zero_threshold: Magnitude up to which values are only counted; other libraries have other ones.
     """
 
     schema: int
@@ -69,15 +69,11 @@ class Exponential:
     positive: Mapping[int, int]
     negative: Mapping[int, int]
     sum: float
-
-    @property
-    def zero_threshold(self) -> float:
-        """Magnitude up to which values are only counted; the same for all."""
-        return ZERO_THRESHOLD
+    zero_threshold: float = ZERO_THRESHOLD
 
     @property
     def count(self) -> int:
-        """All observations, which is what the buckets hold."""
+        """All observations: a scraper refuses a count that is not what the buckets hold."""
         return self.zero_count + sum(self.positive.values()) + sum(self.negative.values())
 
 
@@ -119,21 +115,6 @@ def key_of(magnitude: float, schema: int) -> int:
     return lowered(exponent, -schema)
 
 
-def upper_bound(key: int, schema: int) -> float:
-    """The largest value of a bucket; infinity behind the largest float."""
-    if schema > 0:
-        octave, position = key >> schema, key & ((1 << schema) - 1)
-        fraction, exponent = bounds_of(schema)[position], octave + 1
-    else:
-        fraction, exponent = 0.5, (key << -schema) + 1
-    if exponent > 1025:
-        return inf
-    if exponent == 1025:
-        # Behind the last bound of all, 2 ** 1024, only infinity is left.
-        return LARGEST if fraction == 0.5 else inf
-    return ldexp(fraction, exponent)
-
-
 def lowered(key: int, steps: int) -> int:
     """The bucket that holds ``key``'s bucket when the schema is lower by ``steps``."""
     return (key + (1 << steps) - 1) >> steps
@@ -152,13 +133,14 @@ def merged(parts: Sequence[Exponential]) -> Exponential:
     positive: dict[int, int] = {}
     negative: dict[int, int] = {}
     for part in parts:
-        for table, counts in ((positive, part.positive), (negative, part.negative)):
-            for key, count in counts.items():
-                coarse = lowered(key, part.schema - schema)
-                table[coarse] = table.get(coarse, 0) + count
+        _add(positive, part.positive, part.schema - schema)
+        _add(negative, part.negative, part.schema - schema)
     while len(positive) + len(negative) > BUCKETS_MAX:
         schema -= 1
-        positive, negative = _halved(positive), _halved(negative)
+        fine = positive, negative
+        positive, negative = {}, {}
+        _add(positive, fine[0], 1)
+        _add(negative, fine[1], 1)
     return Exponential(
         schema=schema,
         zero_count=sum(part.zero_count for part in parts),
@@ -168,9 +150,7 @@ def merged(parts: Sequence[Exponential]) -> Exponential:
     )
 
 
-def _halved(counts: Mapping[int, int]) -> dict[int, int]:
-    table: dict[int, int] = {}
+def _add(table: dict[int, int], counts: Mapping[int, int], steps: int) -> None:
     for key, count in counts.items():
-        coarse = lowered(key, 1)
+        coarse = lowered(key, steps)
         table[coarse] = table.get(coarse, 0) + count
-    return table

@@ -9,7 +9,7 @@ One process writes a row. When a worker dies its totals stay where they are, and
 its gauges don't, since nobody is there whom they describe. The next worker that opens the row continues its
 totals, so a scraper sees them only grow, and rows don't become more.
 
-``layout`` has the map, ``shared_cells`` the writers, ``reading`` the readers.
+``layout`` has the map, ``shared_cells`` the writers and readers of single cells.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import mmap
 import os
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
+from weakref import WeakSet
 
 from seawall.kernel.errors import UsageError
-from seawall.telemetry.metrics.cells import Cell, Info
-from seawall.telemetry.metrics.families import Local
+from seawall.telemetry.metrics.cells import Cell, Gauge, Info
 from seawall.telemetry.metrics.layout import (
     CHECKSUM,
     ENTRY_WORDS,
@@ -41,25 +40,24 @@ from seawall.telemetry.metrics.layout import (
     entry_words,
     key_bytes,
 )
-from seawall.telemetry.metrics.metric import Aggregation, Kind, Metric
-from seawall.telemetry.metrics.reading import read_native
+from seawall.telemetry.metrics.metric import Kind, Metric
 from seawall.telemetry.metrics.shared_cells import (
-    LockedCounter,
-    LockedGauge,
-    LockedHistogram,
     SharedCounter,
     SharedGauge,
     SharedHistogram,
     SharedNativeHistogram,
     SharedStateSet,
     Words,
+    read_native,
 )
 
-__all__ = ["Block", "Sheet", "SheetStatistics"]
+__all__ = ["PRESENT", "Block", "Sheet", "SheetStatistics"]
 
 _MAGIC: Final = int.from_bytes(b"seawall1", "big")
-_PRESENT: Final = frozenset({Kind.GAUGE, Kind.STATE_SET, Kind.INFO})
+PRESENT: Final = frozenset({Kind.GAUGE, Kind.STATE_SET, Kind.INFO})
 """Kinds that say how things are, not how much has happened: they end with their process."""
+
+_Placed = SharedCounter | SharedGauge | SharedStateSet | SharedHistogram | SharedNativeHistogram
 
 
 class Block:
@@ -71,39 +69,38 @@ class Block:
 
     Attributes:
         layout: As given.
-        descriptor: To be inherited by processes that are not forks.
-        words: The memory.
+        descriptor: To be handed to processes that are not forks; nobody else inherits it.
+        memory: The bytes.
+        words: The same as words.
 
     Raises:
         UsageError: If the inherited block has another layout.
     """
 
-    __slots__ = ("_map", "descriptor", "layout", "words")
+    __slots__ = ("descriptor", "layout", "memory", "words")
 
     def __init__(self, layout: Layout, descriptor: int | None = None) -> None:
         self.layout: Final = layout
+        header = b"".join(
+            word.to_bytes(WORD_BYTES, sys.byteorder) for word in (_MAGIC, layout.checksum, layout.rows)
+        )
         if descriptor is None:
-            descriptor = os.memfd_create("seawall-metrics", 0)
+            descriptor = os.memfd_create("seawall-metrics")
             os.ftruncate(descriptor, layout.size_bytes)
-            self._open(descriptor)
-            self.words.unsigned[0:3] = memoryview(_header(layout)).cast("Q")
-        else:
-            size = os.fstat(descriptor).st_size
-            if size != layout.size_bytes:
-                raise UsageError(
-                    f"the shared block has {size} bytes, and these metrics need {layout.size_bytes}:"
-                    " declare the same metrics in every process"
-                )
-            self._open(descriptor)
-            if self.words.bytes[: 3 * WORD_BYTES] != _header(layout):
-                raise UsageError(
-                    "the shared block was made for other metrics: declare the same in every process"
-                )
-
-    def _open(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._map = mmap.mmap(descriptor, self.layout.size_bytes)
-        self.words = Words(memoryview(self._map))
+            os.pwrite(descriptor, header, 0)
+        size = os.fstat(descriptor).st_size
+        if size != layout.size_bytes:
+            raise UsageError(
+                f"the shared block has {size} bytes, and these metrics need {layout.size_bytes}:"
+                " declare the same metrics in every process"
+            )
+        if os.pread(descriptor, len(header), 0) != header:
+            raise UsageError(
+                "the shared block was made for other metrics: declare the same metrics in every process"
+            )
+        self.descriptor: Final = descriptor
+        self.memory: Final = memoryview(mmap.mmap(descriptor, size))
+        self.words: Final = Words(self.memory)
 
     def close(self) -> None:
         """Give the descriptor back; the memory stays until the last cell in it is gone."""
@@ -125,12 +122,6 @@ class Block:
     def __repr__(self) -> str:
         pids = [self.pid(number) for number in range(self.layout.rows)]
         return f"<Block rows={len(pids)} taken={sum(map(bool, pids))} bytes={self.layout.size_bytes}>"
-
-
-def _header(layout: Layout) -> bytes:
-    return b"".join(
-        word.to_bytes(WORD_BYTES, sys.byteorder) for word in (_MAGIC, layout.checksum, layout.rows)
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,44 +146,28 @@ class SheetStatistics:
 class Sheet:
     """One worker's row, as the place where its registry's cells live.
 
-    Open it in the process that will write it, after a fork and not before.
+    Open it in the process that will write it, after a fork and not before: in a child the cells of its
+    parent's sheet go on counting, but in memory of their own that nobody reads.
 
     Args:
         block: The memory.
         number: Which row; no living process may have it.
-        pid: This process.
-        clock: Monotonic seconds, the same for all processes of the host; only needed for gauges of which the
-            last one counts.
-        threaded: Whether a step takes a lock; by default only in a build without the GIL.
 
     Attributes:
         number: As given.
 
     Raises:
-        UsageError: If a metric needs a clock and there is none.
         IndexError: There is no such row.
     """
 
-    __slots__ = ("_block", "_clock", "_free", "_gauges", "_index", "_row", "_threaded", "_words", "number")
+    __slots__ = ("__weakref__", "_free", "_gauges", "_index", "_layout", "_row", "_words", "number")
 
-    def __init__(
-        self,
-        block: Block,
-        number: int,
-        *,
-        pid: int,
-        clock: Callable[[], float] | None = None,
-        threaded: bool | None = None,
-    ) -> None:
-        for metric in block.layout.metrics:
-            if metric.merged_by is Aggregation.LAST and clock is None:
-                raise UsageError(f"metric {metric.name!r} takes the last value: give the sheet a clock")
+    def __init__(self, block: Block, number: int) -> None:
         self.number: Final = number
-        self._block = block
-        self._words: Final = block.words
+        self._layout: Final = block.layout
+        # Words of its own, which a fork can move without moving those of the block.
+        self._words: Final = Words(block.memory)
         self._row: Final = block.layout.row(number)
-        self._clock = clock
-        self._threaded: Final = Local(threaded=threaded).threaded
         # Where an entry is, by metric and label values.
         self._index: dict[tuple[int, bytes], int] = {}
         # Entries of gauges that were given up, by metric and size.
@@ -205,7 +180,8 @@ class Sheet:
         else:
             self._inherit()
         self._revise()
-        unsigned[self._row + PID] = pid
+        unsigned[self._row + PID] = os.getpid()
+        _opened.add(self)
 
     def check(self, metric: Metric) -> None:
         """Refuse a metric that the block was not made for.
@@ -213,9 +189,8 @@ class Sheet:
         Raises:
             UsageError: It has to be declared before the block is made.
         """
-        layout = self._block.layout
-        position = layout.positions.get(metric.name)
-        if position is None or layout.metrics[position] != metric:
+        position = self._layout.positions.get(metric.name)
+        if position is None or self._layout.metrics[position] != metric:
             raise UsageError(
                 f"metric {metric.name!r} is not in the shared block: declare it before making that"
             )
@@ -233,32 +208,29 @@ class Sheet:
 
     def forget(self, metric: Metric, values: tuple[str, ...], cell: Cell) -> None:
         """Give up an entry; a gauge's is used for another one, a total's only for the same series again."""
-        key = (self._block.layout.positions[metric.name], key_bytes(values))
-        at = self._index[key]
+        at = self._index[self._layout.positions[metric.name], key_bytes(values)]
         if not isinstance(cell, Info):
-            assert isinstance(
-                cell, SharedCounter | SharedGauge | SharedStateSet | SharedHistogram | SharedNativeHistogram
-            ), "its cells were made here"
-            cell.detach()
+            cast("_Placed", cell).detach()
         self._give_up(at)
         self._gauges.pop(at, None)
 
-    def restore(self, metric: Metric, values: tuple[str, ...], cell: Cell) -> bool:
+    def restore(self, metric: Metric, values: tuple[str, ...], cell: Gauge) -> bool:
         """Give a gauge that was forgotten a place again; false if there is none."""
         at = self._entry(metric, values)
-        if at is None or not isinstance(cell, SharedGauge):
+        if at is None:
             return False
-        cell.attach(self._words, at + ENTRY_WORDS)
-        self._gauges[at] = cell
+        gauge = cast("SharedGauge", cell)
+        gauge.attach(self._words, at + ENTRY_WORDS)
+        self._gauges[at] = gauge
         self._live(at, live=True)
         return True
 
     def refresh(self) -> None:
         """Store what the functions of gauges say now, since the scraping process can't call them.
 
-        Called now and then by the worker.
+        Called by the worker once in a while, as often as such gauges should be fresh.
         """
-        for gauge in list(self._gauges.copy().values()):
+        for gauge in self._gauges.copy().values():
             gauge.refresh()
 
     def statistics(self) -> SheetStatistics:
@@ -268,21 +240,29 @@ class Sheet:
             number=self.number,
             entries=len(self._index),
             used_bytes=unsigned[row + USED] * WORD_BYTES,
-            size_bytes=self._block.layout.row_words * WORD_BYTES,
+            size_bytes=self._layout.row_words * WORD_BYTES,
             refused=unsigned[row + REFUSED],
         )
 
+    def leave(self) -> None:
+        """Move to memory of its own, as it is now; called in a child, whose parent goes on with the row."""
+        old, row = self._words.bytes, self._row * WORD_BYTES
+        end = row + self._words.unsigned[self._row + USED] * WORD_BYTES
+        # Anonymous memory takes no room where nothing is written.
+        new = memoryview(mmap.mmap(-1, len(old)))
+        new[row:end] = old[row:end]
+        self._words.move(new)
+
     def _begin(self) -> None:
-        layout = self._block.layout
-        for position, values, offset in layout.fixed:
+        for position, values, offset in self._layout.fixed:
             self._write(self._row + offset, position, key_bytes(values), serial=0)
-        self._words.unsigned[self._row + USED] = layout.fixed_words
+        self._words.unsigned[self._row + USED] = self._layout.fixed_words
 
     def _inherit(self) -> None:
         """Find the entries of those who had the row before, and give up what described them."""
         unsigned, row = self._words.unsigned, self._row
-        at, end = row + self._block.layout.fixed_words, row + unsigned[row + USED]
-        entries = [row + offset for _, _, offset in self._block.layout.fixed]
+        at, end = row + self._layout.fixed_words, row + unsigned[row + USED]
+        entries = [row + offset for _, _, offset in self._layout.fixed]
         while at < end:
             entries.append(at)
             at += unsigned[at + SIZE]
@@ -295,13 +275,13 @@ class Sheet:
                 self._free.setdefault((head.metric, unsigned[at + SIZE]), []).append(at)
                 continue
             self._index[head.metric, key] = at
-            if self._block.layout.metrics[head.metric].kind in _PRESENT:
+            if self._layout.metrics[head.metric].kind in PRESENT:
                 self._give_up(at)
 
     def _entry(self, metric: Metric, values: tuple[str, ...]) -> int | None:
         """Where a series is; a new place if it has none yet."""
-        layout, unsigned, row = self._block.layout, self._words.unsigned, self._row
-        position, key = layout.positions[metric.name], key_bytes(values)
+        unsigned, row = self._words.unsigned, self._row
+        position, key = self._layout.positions[metric.name], key_bytes(values)
         at = self._index.get((position, key))
         if at is not None:
             return at
@@ -312,7 +292,7 @@ class Sheet:
             self._write(at, position, key, serial=Head.of(unsigned[at + HEAD]).serial + 1)
             return at
         used = unsigned[row + USED]
-        if used + size > layout.row_words:
+        if used + size > self._layout.row_words:
             unsigned[row + REFUSED] += 1
             return None
         at = row + used
@@ -324,7 +304,7 @@ class Sheet:
     def _write(self, at: int, position: int, key: bytes, serial: int) -> None:
         """Describe an entry that nobody counts in."""
         unsigned = self._words.unsigned
-        metric = self._block.layout.metrics[position]
+        metric = self._layout.metrics[position]
         unsigned[at + HEAD] = Head(live=False, serial=serial, metric=position, length=len(key)).word
         unsigned[at + CHECKSUM] = zlib.crc32(key)
         unsigned[at + SIZE] = entry_words(metric, len(key))
@@ -336,11 +316,11 @@ class Sheet:
         unsigned = self._words.unsigned
         self._live(at, live=False)
         head = Head.of(unsigned[at + HEAD])
-        metric = self._block.layout.metrics[head.metric]
+        metric = self._layout.metrics[head.metric]
         begin = at + ENTRY_WORDS
         for word in range(begin, begin + cell_words(metric)):
             unsigned[word] = 0
-        if metric.kind in _PRESENT and at >= self._row + self._block.layout.fixed_words:
+        if metric.kind in PRESENT and at >= self._row + self._layout.fixed_words:
             # A reader may be about to take a total's words for those of the old series; a gauge's head tells.
             self._index.pop((head.metric, self._key(at, head)), None)
             self._free.setdefault((head.metric, unsigned[at + SIZE]), []).append(at)
@@ -358,23 +338,32 @@ class Sheet:
         self._words.unsigned[self._row + REVISION] += 1
 
     def _key(self, at: int, head: Head) -> bytes:
-        begin = (at + ENTRY_WORDS + cell_words(self._block.layout.metrics[head.metric])) * WORD_BYTES
+        begin = (at + ENTRY_WORDS + cell_words(self._layout.metrics[head.metric])) * WORD_BYTES
         return bytes(self._words.bytes[begin : begin + head.length])
 
     def _cell(self, metric: Metric, at: int) -> Cell:
-        words, threaded, kind = self._words, self._threaded, metric.kind
-        clock = self._clock if metric.merged_by is Aggregation.LAST else None
+        words, kind = self._words, metric.kind
         if kind is Kind.COUNTER:
-            return LockedCounter(words, at) if threaded else SharedCounter(words, at)
+            return SharedCounter(words, at)
         if kind is Kind.GAUGE:
-            return LockedGauge(words, at, clock) if threaded else SharedGauge(words, at, clock)
+            return SharedGauge(words, at)
         if kind is Kind.HISTOGRAM:
-            make = LockedHistogram if threaded else SharedHistogram
-            return make(metric.buckets, words, at)
+            return SharedHistogram(metric.buckets, words, at)
         if kind is Kind.NATIVE_HISTOGRAM:
             return SharedNativeHistogram(metric.schema, words, at, read_native(words, at))
-        return SharedStateSet(metric.states, words, at, clock) if kind is Kind.STATE_SET else Info()
+        return SharedStateSet(metric.states, words, at) if kind is Kind.STATE_SET else Info()
 
     def __repr__(self) -> str:
         now = self.statistics()
         return f"<Sheet {now.number} entries={now.entries} bytes={now.used_bytes}/{now.size_bytes}>"
+
+
+_opened: Final[WeakSet[Sheet]] = WeakSet()
+
+
+def _leave_all() -> None:
+    for sheet in list(_opened):
+        sheet.leave()
+
+
+os.register_at_fork(after_in_child=_leave_all)

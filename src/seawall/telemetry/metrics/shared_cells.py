@@ -1,20 +1,26 @@
-"""Cells that write through to a block of shared memory, so that their counts outlive their process.
+"""Cells that write through to a block of shared memory, and how another process reads what they write.
 
 Each keeps its number as the plain cell does and stores it in the block in the same step; nobody has to copy
 anything at a scrape, and a process that is killed leaves all it has counted. One process writes a cell. How
-its threads do so is told in ``cells``; a build without the GIL gets those that take a lock.
+its threads do so is told in ``cells``. A cell that has lost its place (``detach``) goes on counting, into a
+scrap of memory that nobody reads. Exemplars stay in the process.
 
-A cell that has lost its place (``detach``) goes on counting, into a scrap of memory that nobody reads.
+The readers take no lock and get no torn number. A word is never torn. Numbers of several words are read again
+until they fit together, in the order that ``layout`` tells. A writer that was stopped or killed in the middle
+has left numbers that fit, so only one that counts faster than they can be read keeps them from it. After some
+rounds the reader says that it has nothing, and its caller stays with what it had.
 
-Called by ``shared``, which gives them their places. Exemplars stay in the process.
+The order of loads and stores is that of x86-64. A machine that shows stores in another order may show a sum
+that is one observation behind its counts.
+
+Called by ``shared``, which gives cells their places, and by ``gathering``, which reads them.
 """
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from collections.abc import Callable
 from math import inf
+from typing import Final
 
 from seawall.telemetry.metrics.cells import Counter, Exemplar, Gauge, Histogram, NativeHistogram, StateSet
 from seawall.telemetry.metrics.layout import (
@@ -28,19 +34,25 @@ from seawall.telemetry.metrics.layout import (
     WORD_BYTES,
     ZEROS,
 )
+from seawall.telemetry.metrics.locks import CHANGES
 from seawall.telemetry.metrics.native import BUCKETS_MAX, Exponential
 
 __all__ = [
-    "LockedCounter",
-    "LockedGauge",
-    "LockedHistogram",
+    "READS_MAX",
     "SharedCounter",
     "SharedGauge",
     "SharedHistogram",
     "SharedNativeHistogram",
     "SharedStateSet",
     "Words",
+    "read_histogram",
+    "read_native",
 ]
+
+READS_MAX: Final = 50
+"""Rounds until a reader gives up; each takes about a microsecond."""
+_FITTING: Final = (0, 1)
+"""How far counts may be ahead of the number: by the one observation that is being stored."""
 
 
 class Words:
@@ -59,6 +71,10 @@ class Words:
     __slots__ = ("bytes", "doubles", "signed", "unsigned")
 
     def __init__(self, memory: memoryview) -> None:
+        self.move(memory)
+
+    def move(self, memory: memoryview) -> None:
+        """Be other memory from now on, for all who hold these words."""
         self.bytes = memory
         self.unsigned: memoryview[int] = memory.cast("Q")
         self.signed: memoryview[int] = memory.cast("q")
@@ -71,82 +87,76 @@ def scrap(words: int) -> Words:
 
 
 class SharedCounter(Counter):
-    """A counter with a place in the block."""
+    """A counter with a place in the block.
 
-    __slots__ = ("_at", "_doubles")
+    Args:
+        words: The block.
+        at: The place.
+    """
+
+    __slots__ = ("_at", "_words")
 
     def __init__(self, words: Words, at: int) -> None:
         super().__init__()
-        self._doubles = words.doubles
+        self._words = words
         self._at = at
-        self.value = self._doubles[at]
+        self.value = words.doubles[at]
 
     def inc(self, amount: float = 1, exemplar: Exemplar | None = None) -> None:
         """As ``Counter.inc``."""
         try:
             if amount == 1 or 0 <= amount < inf:
                 self.value = value = self.value + amount
-                self._doubles[self._at] = value
+                self._words.doubles[self._at] = value
             else:
                 self.refused += 1
-        except (TypeError, ValueError, OverflowError):
+                return
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
+            return
         if exemplar is not None:
             self.exemplar = exemplar
 
     def detach(self) -> None:
         """Leave the place in the block."""
-        self._doubles, self._at = scrap(1).doubles, 0
+        self._words, self._at = scrap(1), 0
 
 
 class SharedGauge(Gauge):
-    """A gauge with a place in the block.
+    """A gauge with a place in the block; arguments as for :class:`SharedCounter`."""
 
-    Args:
-        words: The block.
-        at: The place.
-        clock: Gives the time of a write, where the last one counts; ``None`` where it does not.
-    """
+    __slots__ = ("_at", "_words")
 
-    __slots__ = ("_at", "_clock", "_doubles")
-
-    def __init__(self, words: Words, at: int, clock: Callable[[], float] | None) -> None:
+    def __init__(self, words: Words, at: int) -> None:
         super().__init__()
-        self._clock = clock
         self.attach(words, at)
 
     def set(self, value: float) -> None:
         """As ``Gauge.set``."""
         try:
-            self._doubles[self._at] = value
+            self._words.doubles[self._at] = value
             self.value = value
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
         self.used = True
-        if self._clock is not None:
-            self._doubles[self._at + 1] = self._clock()
 
     def inc(self, amount: float = 1) -> None:
         """As ``Gauge.inc``."""
         try:
-            self.value = value = self.value + amount
-            self._doubles[self._at] = value
-        except (TypeError, ValueError, OverflowError):
+            self._words.doubles[self._at] = value = self.value + amount
+            self.value = value
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
         self.used = True
-        if self._clock is not None:
-            self._doubles[self._at + 1] = self._clock()
 
     def dec(self, amount: float = 1) -> None:
         """As ``Gauge.dec``."""
         try:
-            self.value = value = self.value - amount
-            self._doubles[self._at] = value
-        except (TypeError, ValueError, OverflowError):
+            self._words.doubles[self._at] = value = self.value - amount
+            self.value = value
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
         self.used = True
-        if self._clock is not None:
-            self._doubles[self._at + 1] = self._clock()
 
     def refresh(self) -> None:
         """Store what the function says now; the scraping process can't call it."""
@@ -155,76 +165,66 @@ class SharedGauge(Gauge):
 
     def attach(self, words: Words, at: int) -> None:
         """Take a place in the block."""
-        self._doubles, self._at = words.doubles, at
-        self._doubles[at] = self.value
-        if self._clock is not None:
-            self._doubles[at + 1] = self._clock()
+        words.doubles[at] = self.value
+        self._words, self._at = words, at
 
     def detach(self) -> None:
         """Leave the place in the block."""
-        self._doubles, self._at = scrap(2).doubles, 0
+        self._words, self._at = scrap(1), 0
 
 
 class SharedStateSet(StateSet):
-    """A state set with a place in the block; arguments as for :class:`SharedGauge`."""
+    """A state set with a place in the block; arguments as for :class:`SharedCounter`."""
 
-    __slots__ = ("_at", "_clock", "_doubles")
+    __slots__ = ("_at", "_words")
 
-    def __init__(
-        self, states: tuple[str, ...], words: Words, at: int, clock: Callable[[], float] | None
-    ) -> None:
+    def __init__(self, states: tuple[str, ...], words: Words, at: int) -> None:
         super().__init__(states)
-        self._clock = clock
-        self._doubles, self._at = words.doubles, at
-        self._store()
+        self._words, self._at = words, at
+        words.doubles[at] = 0
 
     def set(self, name: str) -> None:
         """As ``StateSet.set``."""
         super().set(name)
-        self._store()
-
-    def _store(self) -> None:
-        self._doubles[self._at] = self.state
-        if self._clock is not None:
-            self._doubles[self._at + 1] = self._clock()
+        self._words.doubles[self._at] = self.state
 
     def detach(self) -> None:
         """Leave the place in the block."""
-        self._doubles, self._at = scrap(2).doubles, 0
+        self._words, self._at = scrap(1), 0
 
 
 class SharedHistogram(Histogram):
-    """A histogram with a place in the block."""
+    """A histogram with a place in the block; arguments as for :class:`SharedCounter`."""
 
-    __slots__ = ("_at", "_doubles", "_number", "_signed")
+    __slots__ = ("_at", "_number", "_words")
 
     def __init__(self, bounds: tuple[float, ...], words: Words, at: int) -> None:
         super().__init__(bounds)
-        self._doubles, self._signed, self._at = words.doubles, words.signed, at
-        self.counts = list(self._signed[at + COUNTS : at + COUNTS + len(self.counts)])
+        self._words, self._at = words, at
+        self.counts = words.signed[at + COUNTS : at + COUNTS + len(self.counts)].tolist()
         self._number = sum(self.counts)
-        self.sum = self._doubles[at + (self._number & 1)]
+        self.sum = words.doubles[at + (self._number & 1)]
         # A process that was killed between two stores has left a count that is not in the number.
-        self._signed[at + 2] = self._number
+        words.signed[at + 2] = self._number
 
     def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
         """As ``Histogram.observe``."""
         try:
             index = bisect_left(self.bounds, value)
             if value == value:  # noqa: PLR0124  # NaN is in no bucket, and isnan() would be a call
-                total = self.sum + value
-                counts = self.counts
-                at = self._at
-                signed = self._signed
-                # The sum, a count, the number: in this order, as the reader relies on it.
-                self._number = number = self._number + 1
-                self._doubles[at + (number & 1)] = self.sum = total
+                words, at, counts = self._words, self._at, self.counts
+                signed = words.signed
+                number = self._number + 1
+                # The sum, which alone can fail, a count, the number: the reader relies on this order.
+                words.doubles[at + (number & 1)] = total = self.sum + value
+                self.sum = total
+                self._number = number
                 signed[at + COUNTS + index] = counts[index] = counts[index] + 1
                 signed[at + 2] = number
             else:
                 self.refused += 1
                 return
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
             self.refused += 1
             return
         if exemplar is not None:
@@ -232,15 +232,14 @@ class SharedHistogram(Histogram):
 
     def detach(self) -> None:
         """Leave the place in the block."""
-        words = scrap(COUNTS + len(self.counts))
-        self._doubles, self._signed, self._at = words.doubles, words.signed, 0
+        self._words, self._at = scrap(COUNTS + len(self.counts)), 0
 
 
 class SharedNativeHistogram(NativeHistogram):
     """A native histogram with a place in the block.
 
-    Finding the bucket and storing it are more than one indivisible step, so there is a lock. It is held for a
-    microsecond, by threads of this process only, and a signal handler that observes may take it again.
+    Finding the bucket and storing it are more than one indivisible step, so there is a lock, which threads of
+    this process alone take.
 
     Args:
         schema: Resolution to start with.
@@ -249,15 +248,15 @@ class SharedNativeHistogram(NativeHistogram):
         state: What the place had before; ``None`` if it is new.
     """
 
-    __slots__ = ("_at", "_slots", "_storing", "_table", "_words")
+    __slots__ = ("_at", "_slots", "_table", "_used", "_words")
 
     def __init__(self, schema: int, words: Words, at: int, state: Exponential | None) -> None:
         super().__init__(schema)
-        self._storing = threading.RLock()
         self._words = words
         self._at = at
-        # Where each bucket's count is, by twice the key plus one for negative values.
+        # Where each bucket's count is, by twice the key plus one for negative values; and how many there are.
         self._slots: dict[int, int] = {}
+        self._used = 0
         self._table = at
         if state is not None:
             self.load(state)
@@ -265,41 +264,41 @@ class SharedNativeHistogram(NativeHistogram):
 
     def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
         """As ``NativeHistogram.observe``."""
-        if exemplar is not None:
-            self._keep(exemplar)
-        with self._storing:
-            era, refused = self._era, self.refused
+        with CHANGES:
+            era = self._era
             try:
                 bucket = self._place(value)
-            except (TypeError, ValueError, OverflowError):
+            except Exception:  # noqa: BLE001  # whatever kind of number it is, it must not reach the caller
                 self.refused += 1
                 return
-            if len(self.positive) + len(self.negative) > BUCKETS_MAX:
-                # A reader was in the way. The table has no room for one more, so this one waits for it.
-                self._coarsen(wait=True)
             if self._era != era:
                 self._rewrite()
-            elif self.refused == refused:
+            elif len(self.positive) + len(self.negative) <= BUCKETS_MAX:
                 self._store(bucket)
+            # Else a reader kept it from being lowered. The table has no room for the new bucket, so all that
+            # comes in between is written when it has been lowered.
+        if exemplar is not None:
+            self._keep(exemplar)
 
     def _store(self, bucket: int | None) -> None:
-        signed, table = self._words.signed, self._table
+        # Nothing is called here: a signal handler that observes as well comes before it or after it.
+        words, table, slots = self._words, self._table, self._slots
+        signed = words.signed
         number = signed[table + NUMBER] + 1
         # The sum, a count, the number: in this order, as the reader relies on it.
-        self._words.doubles[table + SUMS + (number & 1)] = self.sum
+        words.doubles[table + SUMS + (number & 1)] = self.sum
         if bucket is None:
             signed[table + ZEROS] = self.zero_count
         else:
             count = (self.negative if bucket & 1 else self.positive)[bucket >> 1]
-            slot = self._slots.get(bucket)
-            if slot is None:
-                used = len(self._slots)
-                slot = self._slots[bucket] = table + PAIRS + 2 * used
+            if bucket in slots:
+                signed[slots[bucket] + 1] = count
+            else:
+                used = self._used
+                slot = slots[bucket] = table + PAIRS + 2 * used
                 signed[slot] = bucket
                 signed[slot + 1] = count
-                signed[table + BUCKETS] = used + 1
-            else:
-                signed[slot + 1] = count
+                self._used = signed[table + BUCKETS] = used + 1
         signed[table + NUMBER] = number
 
     def _rewrite(self) -> None:
@@ -313,7 +312,7 @@ class SharedNativeHistogram(NativeHistogram):
         signed[table + ZEROS] = self.zero_count
         doubles[table + SUMS] = doubles[table + SUMS + 1] = self.sum
         signed[table + NUMBER] = self.zero_count + sum(count for _, count in buckets)
-        signed[table + BUCKETS] = len(buckets)
+        signed[table + BUCKETS] = self._used = len(buckets)
         self._slots = {}
         for index, (bucket, count) in enumerate(buckets):
             slot = self._slots[bucket] = table + PAIRS + 2 * index
@@ -324,81 +323,53 @@ class SharedNativeHistogram(NativeHistogram):
 
     def detach(self) -> None:
         """Leave the place in the block."""
-        with self._storing:
+        with CHANGES:
             self._words, self._at = scrap(1 + 2 * TABLE_WORDS), 0
             self._rewrite()
 
 
-class LockedCounter(SharedCounter):
-    """For a build without the GIL: the threads of the process take turns."""
+def read_histogram(words: Words, at: int, buckets: int) -> tuple[float, list[int]] | None:
+    """The sum and the counts of one histogram; ``None`` if its writer is too fast.
 
-    __slots__ = ("_lock",)
-
-    def __init__(self, words: Words, at: int) -> None:
-        self._lock = threading.RLock()
-        super().__init__(words, at)
-
-    def inc(self, amount: float = 1, exemplar: Exemplar | None = None) -> None:
-        """As ``Counter.inc``."""
-        with self._lock:
-            super().inc(amount, exemplar)
-
-    def detach(self) -> None:
-        """Leave the place in the block."""
-        with self._lock:
-            super().detach()
-
-
-class LockedGauge(SharedGauge):
-    """For a build without the GIL: the threads of the process take turns."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self, words: Words, at: int, clock: Callable[[], float] | None) -> None:
-        self._lock = threading.RLock()
-        super().__init__(words, at, clock)
-
-    def set(self, value: float) -> None:
-        """As ``Gauge.set``."""
-        with self._lock:
-            super().set(value)
-
-    def inc(self, amount: float = 1) -> None:
-        """As ``Gauge.inc``."""
-        with self._lock:
-            super().inc(amount)
-
-    def dec(self, amount: float = 1) -> None:
-        """As ``Gauge.dec``."""
-        with self._lock:
-            super().dec(amount)
-
-    def attach(self, words: Words, at: int) -> None:
-        """Take a place in the block."""
-        with self._lock:
-            super().attach(words, at)
-
-    def detach(self) -> None:
-        """Leave the place in the block."""
-        with self._lock:
-            super().detach()
+    Args:
+        words: The block.
+        at: The cell.
+        buckets: How many counts it has.
+    """
+    signed, doubles = words.signed, words.doubles
+    begin = at + COUNTS
+    for _ in range(READS_MAX):
+        before = signed[at + 2]
+        counts = signed[begin : begin + buckets].tolist()
+        number = sum(counts)
+        total = doubles[at + (number & 1)]
+        if signed[at + 2] == before and number - before in _FITTING:
+            return total, counts
+    return None
 
 
-class LockedHistogram(SharedHistogram):
-    """For a build without the GIL: the threads of the process take turns."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self, bounds: tuple[float, ...], words: Words, at: int) -> None:
-        self._lock = threading.RLock()
-        super().__init__(bounds, words, at)
-
-    def observe(self, value: float, exemplar: Exemplar | None = None) -> None:
-        """As ``Histogram.observe``."""
-        with self._lock:
-            super().observe(value, exemplar)
-
-    def detach(self) -> None:
-        """Leave the place in the block."""
-        with self._lock:
-            super().detach()
+def read_native(words: Words, at: int) -> Exponential | None:
+    """One native histogram; ``None`` if nobody has written it yet or its writer is too fast."""
+    signed, doubles = words.signed, words.doubles
+    for _ in range(READS_MAX):
+        era = signed[at]
+        if era == 0:
+            return None
+        table = at + 1 + (era & 1) * TABLE_WORDS
+        before = signed[table + NUMBER]
+        zeros = signed[table + ZEROS]
+        used = min(max(signed[table + BUCKETS], 0), BUCKETS_MAX)
+        pairs = signed[table + PAIRS : table + PAIRS + 2 * used].tolist()
+        schema = signed[table + SCHEMA]
+        number = zeros + sum(pairs[1::2])
+        total = doubles[table + SUMS + (number & 1)]
+        if signed[table + NUMBER] == before and signed[at] == era and number - before in _FITTING:
+            buckets = list(zip(pairs[::2], pairs[1::2], strict=True))
+            return Exponential(
+                schema=schema,
+                zero_count=zeros,
+                positive={key >> 1: count for key, count in buckets if not key & 1},
+                negative={key >> 1: count for key, count in buckets if key & 1},
+                sum=total,
+            )
+    return None

@@ -1,74 +1,37 @@
-"""From a list of spans to requests, in steps short enough for an event loop.
+"""From spans to requests, in slices of 0.1 to 0.2 ms.
 
-Encoding two thousand spans takes milliseconds, in a thread no less: pure Python holds the interpreter there
-as well, five milliseconds at a time. So the work is a generator that gives control back after every step of
-about 0.1 ms, and whoever drives it lets the loop turn in between::
+Encoding two thousand spans takes pure Python some ten milliseconds, and whoever does it holds the
+interpreter, on a thread of its own no less. So the work is a generator that gives control back after every
+slice, and whoever drives it lets others run in between::
 
     for request in encoder.steps(spans):
-        if request is not None:
+        if request is None:
+            time.sleep(0.0001)
+        else:
             ...
-        await asyncio.sleep(0)
 
-Steps are measured by what they made (spans, bytes), not by a clock. What doesn't change from span to span,
-such as resource, scope, keys and common values, is encoded once and kept in bounded memories.
-
-Pure; the exporter drives it.
+Slices are measured by what they made (spans, bytes), not by a clock. Pure; the exporter drives it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, final
+from typing import Final, final
 
-from seawall.telemetry.otlp.protobuf import Described, ProtobufForm, Scoped
-from seawall.telemetry.otlp.shapes import SpanLike
+from seawall.telemetry.otlp.protobuf import length
+from seawall.telemetry.otlp.spans import Origin, SpanLike, SpanWriter
 
-__all__ = ["STEP_SPANS", "Encoder", "Form", "Request", "spans"]
+__all__ = ["ORIGINS_LIMIT", "SLICE_BYTES", "SLICE_SPANS", "Encoder", "Request"]
 
-STEP_SPANS: Final = 16
-"""Most spans of a step; one costs 2 to 6 µs."""
+SLICE_SPANS: Final = 24
+"""Most spans of a slice; one costs 4 to 7 µs."""
 
-JOIN_SPANS: Final = 32
-"""Encoded spans are joined by so many, lest the end of a batch be one long step over all of them."""
+SLICE_BYTES: Final = 12 * 1024
+"""A slice ends at so many bytes even if it has few spans: those have many attributes or events."""
 
-DESCRIBED_LIMIT: Final = 256
+ORIGINS_LIMIT: Final = 256
 """Encoded resources and scopes that are kept; a process has one resource and a scope per library."""
-
-
-class Form(Protocol):
-    """How spans look on the wire: Protocol Buffers or JSON."""
-
-    @property
-    def content_type(self) -> str:
-        """What HTTP calls it."""
-        ...
-
-    @property
-    def separator(self) -> bytes:
-        """What stands between two spans."""
-        ...
-
-    @property
-    def step_bytes(self) -> int:
-        """Bytes after which a step ends even if it has few spans: about 0.1 ms."""
-        ...
-
-    def span(self, span: SpanLike, /) -> bytes:
-        """One span."""
-        ...
-
-    def resource(self, resource: Any, /) -> Described:  # noqa: ANN401 -- see SpanLike
-        """One resource."""
-        ...
-
-    def scope(self, scope: Any, /) -> Described:  # noqa: ANN401 -- see SpanLike
-        """One scope."""
-        ...
-
-    def request(self, groups: Sequence[tuple[Described, Sequence[Scoped]]], /) -> list[bytes]:
-        """All of it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,225 +39,98 @@ class Request:
     """One ``ExportTraceServiceRequest``.
 
     Attributes:
-        pieces: Its bytes, in order.
+        body: Its bytes.
         spans: How many spans it holds.
-        size: How many bytes it has.
     """
 
-    pieces: tuple[bytes, ...]
+    body: bytes
     spans: int
-    size: int
-
-
-@final
-class _Group:
-    """The encoded spans of one resource and scope."""
-
-    __slots__ = ("_blocks", "_latest", "_separator", "resource", "scope")
-
-    def __init__(self, resource: Described, scope: Described, separator: bytes) -> None:
-        self.resource = resource
-        self.scope = scope
-        self._separator = separator
-        self._blocks: list[bytes] = []
-        self._latest: list[bytes] = []
-
-    def add(self, encoded: bytes) -> None:
-        """One more span."""
-        latest = self._latest
-        latest.append(encoded)
-        if len(latest) >= JOIN_SPANS:
-            self._blocks.append(self._separator.join(latest))
-            latest.clear()
-
-    def blocks(self) -> list[bytes]:
-        """All of them, joined to larger pieces; nothing is added afterwards."""
-        if self._latest:
-            self._blocks.append(self._separator.join(self._latest))
-        return self._blocks
 
 
 @final
 class Encoder:
-    """Encodes spans, and counts those that it can't.
+    """Encodes spans.
 
     Args:
-        form: Protocol Buffers unless said otherwise.
-        resource: For spans that have none of their own.
+        drop: Called with ``"unencodable"`` or ``"too_large"`` for each span that is left out.
         request_bytes: A request is ended before it grows beyond this; a span that is longer alone is left
             out.
-        step_spans: Most spans of one step.
-
-    Attributes:
-        unencodable: Spans left out because something about them was wrong.
-        too_large: Spans left out because they exceed a request.
     """
 
-    __slots__ = (
-        "_described",
-        "_form",
-        "_request_bytes",
-        "_resource",
-        "_step_bytes",
-        "_step_spans",
-        "too_large",
-        "unencodable",
-    )
+    __slots__ = ("_drop", "_origins", "_request_bytes", "_writer")
 
-    def __init__(
-        self,
-        form: Form | None = None,
-        *,
-        resource: object = None,
-        request_bytes: int = 3 * 1024 * 1024,
-        step_spans: int = STEP_SPANS,
-    ) -> None:
-        self._form: Final = form or ProtobufForm()
-        self._resource = resource
+    def __init__(self, drop: Callable[[str], object], *, request_bytes: int) -> None:
+        self._drop = drop
         self._request_bytes = request_bytes
-        self._step_spans = step_spans
-        self._step_bytes = self._form.step_bytes
+        self._writer = SpanWriter()
         # The objects are kept with what they became: an id means nothing once its object is gone.
-        self._described: dict[tuple[bool, int], tuple[object, Described]] = {}
-        self.unencodable = 0
-        self.too_large = 0
+        self._origins: dict[tuple[int, int], tuple[object, object, Origin]] = {}
 
     def steps(self, batch: Iterable[SpanLike]) -> Iterator[Request | None]:
-        """Encode; a step per value.
+        """Encode; a slice per value.
 
         Args:
             batch: Finished spans.
 
         Yields:
-            None after a step, a request when one is full and when all is done. No spans, no request.
+            None after a slice, a request when one is full and when all is done. No spans, no request.
         """
-        groups = _Groups(self._form)
-        spans_left, bytes_left = self._step_spans, self._step_bytes
+        groups: dict[Origin, list[bytes]] = {}
+        count = size = slice_spans = slice_bytes = 0
         for span in batch:
-            encoded = self._span(span)
-            if encoded is None:
-                continue
-            if groups.size + len(encoded) > self._request_bytes and groups.count:
-                yield groups.request()
-                groups = _Groups(self._form)
-            group = self._group(groups, span)
-            groups.add(group, encoded)
-            spans_left -= 1
-            bytes_left -= len(encoded)
-            if spans_left <= 0 or bytes_left <= 0:
+            slice_spans += 1
+            encoded = self._encoded(span)
+            if encoded is not None:
+                origin, message = encoded
+                if count and size + len(message) > self._request_bytes:
+                    yield _request(groups, count)
+                    groups, count, size = {}, 0, 0
+                members = groups.get(origin)
+                if members is None:
+                    members = groups[origin] = []
+                    size += sum(map(len, origin))
+                members.append(message)
+                count += 1
+                size += len(message)
+                slice_bytes += len(message)
+            if slice_spans >= SLICE_SPANS or slice_bytes >= SLICE_BYTES:
+                slice_spans = slice_bytes = 0
                 yield None
-                spans_left, bytes_left = self._step_spans, self._step_bytes
-        if groups.count:
-            yield groups.request()
+        if count:
+            yield _request(groups, count)
 
-    def _span(self, span: SpanLike) -> bytes | None:
-        """The encoded span; None if it has to be left out."""
+    def _encoded(self, span: SpanLike) -> tuple[Origin, bytes] | None:
+        """The span with where it comes from; None if it has to be left out."""
         try:
-            encoded = self._form.span(span)
+            resource, scope = span.resource, span.instrumentation_scope
+            known = self._origins.get((id(resource), id(scope)))
+            origin = self._origin(resource, scope) if known is None else known[2]
+            message = self._writer.span(span)
         except Exception:  # noqa: BLE001 -- spans are objects of strangers; one must not cost a batch
-            self.unencodable += 1
+            self._drop("unencodable")
             return None
-        if len(encoded) > self._request_bytes:
-            self.too_large += 1
+        if sum(map(len, origin)) + len(message) > self._request_bytes:
+            self._drop("too_large")
             return None
-        return encoded
+        return origin, message
 
-    def _group(self, groups: _Groups, span: SpanLike) -> _Group:
-        resource = getattr(span, "resource", None)
-        if resource is None:
-            resource = self._resource
-        scope = getattr(span, "instrumentation_scope", None)
-        group = groups.known(resource, scope)
-        if group is None:
-            group = groups.join(
-                resource,
-                scope,
-                self._describe(resource, is_scope=False),
-                self._describe(scope, is_scope=True),
-            )
-        return group
-
-    def _describe(self, described: object, *, is_scope: bool) -> Described:
-        known = self._described.get((is_scope, id(described)))
-        if known is not None:
-            return known[1]
-        form = self._form
-        try:
-            encoded = form.scope(described) if is_scope else form.resource(described)
-        except Exception:  # noqa: BLE001 -- an odd resource: its spans go without one
-            encoded = form.scope(None) if is_scope else form.resource(None)
-        if len(self._described) >= DESCRIBED_LIMIT:
-            self._described.clear()
-        self._described[is_scope, id(described)] = described, encoded
-        return encoded
+    def _origin(self, resource: object, scope: object) -> Origin:
+        origin = self._writer.origin(resource, scope)
+        if len(self._origins) >= ORIGINS_LIMIT:
+            self._origins.clear()
+        self._origins[id(resource), id(scope)] = resource, scope, origin
+        return origin
 
 
-@final
-class _Groups:
-    """A request in the making."""
-
-    __slots__ = ("_by_bytes", "_by_id", "_form", "count", "size")
-
-    def __init__(self, form: Form) -> None:
-        # Two objects that say the same are one group, found by their bytes; nearly always the object is the
-        # same.
-        self._by_bytes: dict[tuple[Described, Described], _Group] = {}
-        self._by_id: dict[tuple[int, int], tuple[_Group, object, object]] = {}
-        self._form = form
-        self.count = 0
-        self.size = 0
-
-    def known(self, resource: object, scope: object) -> _Group | None:
-        """The group of these very objects."""
-        found = self._by_id.get((id(resource), id(scope)))
-        return None if found is None else found[0]
-
-    def join(
-        self, resource: object, scope: object, resource_bytes: Described, scope_bytes: Described
-    ) -> _Group:
-        """The group of what these objects say; a new one if there is none."""
-        key = (resource_bytes, scope_bytes)
-        group = self._by_bytes.get(key)
-        if group is None:
-            group = self._by_bytes[key] = _Group(resource_bytes, scope_bytes, self._form.separator)
-            self.size += sum(map(len, resource_bytes + scope_bytes))
-        self._by_id[id(resource), id(scope)] = group, resource, scope
-        return group
-
-    def add(self, group: _Group, encoded: bytes) -> None:
-        """One more span."""
-        group.add(encoded)
-        self.size += len(encoded)
-        self.count += 1
-
-    def request(self) -> Request:
-        """Enclose what is there."""
-        by_resource: dict[Described, list[Scoped]] = {}
-        for group in self._by_bytes.values():
-            by_resource.setdefault(group.resource, []).append((group.scope, group.blocks()))
-        pieces = tuple(self._form.request(list(by_resource.items())))
-        return Request(pieces, self.count, sum(map(len, pieces)))
-
-
-def spans(
-    batch: Iterable[SpanLike], resource: object = None, *, encoder: Encoder | None = None
-) -> Iterator[bytes]:
-    """Encode spans into one Protocol Buffers message (or several that mean one when joined).
-
-    Args:
-        batch: Finished spans.
-        resource: For spans that have none of their own.
-        encoder: Whose memories to use; a new one if none is given.
-
-    Yields:
-        Nothing (``b""``) after a step of work, or a piece; all pieces in a row are the message.
-
-    Example:
-        >>> b"".join(spans([]))
-        b''
-    """
-    for request in (encoder or Encoder(resource=resource)).steps(batch):
-        if request is None:
-            yield b""
-        else:
-            yield b"".join(request.pieces)
+def _request(groups: dict[Origin, list[bytes]], count: int) -> Request:
+    """Enclose what is there: its resources, each with its scopes, each with its spans."""
+    by_resource: dict[tuple[bytes, bytes], list[bytes]] = {}
+    for (resource, resource_schema, scope, scope_schema), spans in groups.items():
+        scopes = by_resource.setdefault((resource, resource_schema), [resource])
+        size = len(scope) + sum(map(len, spans)) + len(scope_schema)
+        scopes += (b"\x12" + length(size), scope, *spans, scope_schema)
+    pieces: list[bytes] = []
+    for (_, resource_schema), scopes in by_resource.items():
+        size = sum(map(len, scopes)) + len(resource_schema)
+        pieces += (b"\x0a" + length(size), *scopes, resource_schema)
+    return Request(b"".join(pieces), count)

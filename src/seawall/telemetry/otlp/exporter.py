@@ -1,73 +1,145 @@
-"""The exporter: tasks on the event loop that take spans from a lane, encode them in slices, have them sent.
+"""The exporter: one thread that takes spans from a lane, encodes them in slices and sends them.
 
 Theory of operation
 -------------------
 ::
 
-    lane ── take ──► pending ── encode (steps, sleep(0) between) ──► backlog ──► senders ──► collector
-           every poll_s       batch_spans, batch_delay_s or flush    bounded     in_flight, one gate
+    lane ── take ──► batch ── encode, slice by slice ──► request ── send, until it is settled ──► collector
+         every poll_s     batch_spans, batch_delay_s, a flush or the end
 
-One task drains, ``in_flight`` tasks send. The drain stops taking while the backlog is full: the lane is the
-place where spans are lost in an outage, since it knows which are worth more. Every span that was taken is,
-at any moment, pending, in the backlog, being sent, exported, or dropped for one of
-:data:`~seawall.telemetry.otlp.accounts.DROP_REASONS`::
+One request at a time and no queue of its own: while the collector is away, spans wait in the lane, which is
+bounded, counts what it turns away and keeps room for those that matter. Every span that was taken is, at any
+moment, pending, exported, or dropped for one of :data:`DROP_REASONS`::
 
-    taken == exported + sum(dropped) + pending + buffered + sending
+    taken == exported + sum(dropped) + pending
 
-A failed attempt closes the gate for all senders (see ``retry``). A request is dropped when it fails and is
-older than ``retry_elapsed_s``; in an outage those that grew old while they waited are dropped untried.
+A thread, because then whatever hangs (a resolver, a handshake, a collector) hangs here, and because not
+every program has a loop. But pure Python in a thread holds the interpreter as well, five milliseconds at a
+time. So the thread *sleeps* after every slice of 0.1 to 0.2 ms, which hands the interpreter to whoever waits
+for it; to sleep for no time would not.
 
-Nothing of this raises into the application or logs; what goes wrong is counted, and the last complaint of the
-collector is in the statistics. A task that meets an error of our own counts it and goes on.
+Nothing of this raises into the application or logs: what goes wrong is counted, and the last complaint is in
+the statistics. An error of our own costs the spans that were pending and a rest.
 
-In a forked child everything starts from nothing: the spans are the parent's, and ``start`` has to be called
-again there. A stale task of the parent that wakes in the child ends itself.
+``_turns`` is what the thread does, as a generator of the times that it rests; ``_main`` is the one place
+that rests. A *run* is one start: if it hangs beyond the end of a stop it is given up, with its connection,
+and what it does later counts no more.
+
+In a forked child everything starts from nothing, since the spans are the parent's, and a thread of its own
+goes on if the parent had one.
 """
 
 from __future__ import annotations
 
-import asyncio
+import atexit
 import contextlib
 import os
 import random
+import threading
+import time
 import weakref
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Protocol, final
 
-from seawall.telemetry.otlp.accounts import (
-    DROP_REASONS,
-    FAILURE_REASONS,
-    ExporterStatistics,
-    Source,
-    Transport,
-)
 from seawall.telemetry.otlp.encode import Encoder, Request
-from seawall.telemetry.otlp.retry import Answer, Gate
+from seawall.telemetry.otlp.grpc import GrpcTransport
+from seawall.telemetry.otlp.http import HttpTransport
 from seawall.telemetry.otlp.settings import OtlpSettings
-from seawall.telemetry.otlp.shapes import SpanLike
+from seawall.telemetry.otlp.spans import SpanLike
+from seawall.telemetry.otlp.verdict import FAILURE_REASONS, Answer, Backoff, Verdict
 
-__all__ = ["TAKE_SPANS", "Exporter"]
+__all__ = ["DROP_REASONS", "Exporter", "ExporterStatistics", "Source", "Transport"]
+
+DROP_REASONS: Final = ("refused", "rejected", "expired", "too_large", "unencodable", "shutdown", "fault")
+"""Why a span that was taken from the lane did not arrive.
+
+The collector refused the request, or accepted it without this span; it grew too old in an outage; it
+exceeds a request; it can't be encoded; the exporter was stopped first; an error of our own.
+"""
 
 TAKE_SPANS: Final = 512
 """Spans taken from the lane at once; taking more would be a long step."""
 
-FAULT_PAUSE_S: Final = 1.0
-"""A task that met an error of our own rests so long, lest it spin."""
+SLICE_REST_S: Final = 0.000_1
+"""Rest after a slice: long enough for another thread to wake and take the interpreter."""
 
-LEFT_ROUNDS: Final = 1_000
-"""At the end the lane is emptied, in so many rounds at most: somebody may still be filling it."""
+FAULT_REST_S: Final = 1.0
+"""Rest after an error of our own, lest the thread spin."""
+
+EXIT_S: Final = 2.0
+"""How long a program that ends without a stop waits for the collector."""
 
 
-@dataclass(slots=True, eq=False)
-class _Parcel:
-    """A request on its way."""
+class Source(Protocol):
+    """Where spans come from: a lane."""
 
-    number: int
-    body: bytes
-    spans: int
-    made_at: float
+    def take(self, limit: int, /) -> Sequence[SpanLike]:
+        """The oldest spans, at most ``limit``; fewer only if there are no more."""
+        ...
+
+    def forget(self) -> object:
+        """Empty it: what waits in a forked child is the parent's."""
+        ...
+
+
+class Transport(Protocol):
+    """How requests go to the collector. Nothing here raises."""
+
+    def send(self, body: bytes, spans: int, timeout_s: float, /) -> Verdict:
+        """One attempt."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+    def forked(self) -> None:
+        """Let go of everything in a child process, where it is the parent's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterStatistics:
+    """One moment of an exporter.
+
+    Attributes:
+        taken: Spans taken from the lane.
+        exported: Those that the collector accepted.
+        dropped: Those that it never will, by reason, see :data:`DROP_REASONS`.
+        pending: The others: being encoded, sent, or waiting for another attempt.
+        attempts: Requests sent, each time counted.
+        failed: Attempts by the reason they failed for.
+        faults: Errors of our own that the thread met.
+        troubles: Failed attempts in a row, up to now.
+        last_complaint: What the collector or the network complained about last.
+    """
+
+    taken: int
+    exported: int
+    dropped: Mapping[str, int]
+    pending: int
+    attempts: int
+    failed: Mapping[str, int]
+    faults: int
+    troubles: int
+    last_complaint: str
+
+
+@final
+class _Run:
+    """One start, to the end of its thread or until it is given up."""
+
+    def __init__(self, transport: Transport, encoder: Encoder, backoff: Backoff) -> None:
+        self.transport = transport
+        self.encoder = encoder
+        self.backoff = backoff
+        self.thread: threading.Thread | None = None
+        self.wake = threading.Event()
+        self.wanted = self.flushed = 0  # flushes that were asked for, and that are done
+        self.stop_at: float | None = None
+        self.hurried = False
+        self.given_up = False
 
 
 @final
@@ -76,78 +148,68 @@ class Exporter:
 
     Args:
         source: The lane.
-        transport: How to send.
-        settings: Limits and times.
-        encoder: Makes the requests; its form has to be the transport's.
-        clock: Monotonic seconds; the loop's own time if None.
+        settings: Where to, how, and what may be spent on it.
+        transport: How to send, if neither HTTP nor gRPC.
+        clock: Monotonic seconds.
         rng: Uniform random numbers in [0, 1), for the jitter.
+
+    Raises:
+        UsageError: The protocol needs a package that isn't installed.
     """
 
     def __init__(
         self,
         source: Source,
-        transport: Transport,
-        settings: OtlpSettings,
-        encoder: Encoder,
+        settings: OtlpSettings | None = None,
         *,
-        clock: Callable[[], float] | None = None,
+        transport: Callable[[OtlpSettings], Transport] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        self.settings: Final = settings
+        self.settings: Final = settings or OtlpSettings()
         self._source = source
-        self._transport = transport
-        self._encoder = encoder
+        self._connect: Final[Callable[[OtlpSettings], Transport]] = transport or (
+            GrpcTransport if self.settings.protocol == "grpc" else HttpTransport
+        )
         self._clock = clock
         self._rng = rng
-        self._left_behind: list[asyncio.Task[None]] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._generation = 0
         self._begin()
 
     def _begin(self) -> None:
-        """Empty, all counters at zero."""
-        self._pending: list[SpanLike] = []
-        self._oldest_at = 0.0
-        self._encoding = 0
-        self._backlog: deque[_Parcel] = deque()
-        self._outstanding: dict[int, _Parcel] = {}
-        self._buffered_bytes = 0
-        self._number = 0
-        self._gate = Gate(base_s=self.settings.retry_base_s, max_s=self.settings.retry_max_s)
-        self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._hurry = 0
-        self._caught_up = 0
-        self._stopping = False
-        self._taken = self._exported = self._sending = self._requests = self._bytes_sent = 0
-        self._garbled = self._faults = 0
+        """Nothing pending, all counters at zero."""
+        # Held for a few assignments, and for one take from the lane.
+        self._changed = threading.Condition()
+        self._taken = self._exported = self._pending = self._attempts = self._faults = 0
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self._failed = dict.fromkeys(FAILURE_REASONS, 0)
-        self._last_failure = ""
-        self._uncounted = (self._encoder.unencodable, self._encoder.too_large)
+        self._last_complaint = ""
+        self._run = self._new_run()
+
+    def _new_run(self) -> _Run:
+        settings = self.settings
+        run = _Run(
+            self._connect(settings),
+            Encoder(lambda reason: self._settle(run, 1, reason), request_bytes=settings.request_bytes),
+            Backoff(base_s=settings.retry_base_s, max_s=settings.retry_max_s),
+        )
+        return run
 
     # --- the application's side -----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin, on the running loop; does nothing if it has begun."""
-        if self._running():
-            return
-        self._stopping = False
-        self._wake, self._changed = asyncio.Event(), asyncio.Event()  # the old ones may be another loop's
-        _watch_forks(self)
-        loop = asyncio.get_running_loop()
-        jobs = [self._drain, *[self._send_on] * self.settings.in_flight]
-        self._tasks = [
-            loop.create_task(self._keep_on(job), name=f"seawall-otlp-{number}")
-            for number, job in enumerate(jobs)
-        ]
+        """Begin; does nothing if it has begun."""
+        with self._changed:
+            run = self._run
+            if run.thread is not None:
+                return
+            thread = threading.Thread(target=self._main, args=(run,), name="seawall-otlp", daemon=True)
+            thread.start()
+            run.thread = thread
+        _started.add(self)
+        atexit.register(self.stop, EXIT_S)
 
-    def wake(self) -> None:
-        """Look at the lane now rather than at the next poll; on the loop's thread."""
-        self._wake.set()
-
-    async def flush(self, timeout_s: float = 10.0) -> bool:
-        """Send what is in the lane now, without waiting for a full batch.
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Send what is in the lane now, without waiting for a full batch. Blocks; not for a loop's thread.
 
         Args:
             timeout_s: How long to wait for the collector.
@@ -155,21 +217,21 @@ class Exporter:
         Returns:
             Whether all of it was settled in time: exported, or dropped with its reason counted.
         """
-        if not self._running():
-            return False
-        self._hurry += 1
-        wanted = self._hurry
-        self._wake.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._until(lambda: self._caught_up >= wanted)
-                last = self._number
-                await self._until(lambda: not self._outstanding or min(self._outstanding) > last)
-                return True
-        return False
+        with self._changed:
+            run = self._run
+            if run.thread is None:
+                return False
+            run.wanted += 1
+            ours = run.wanted
+            run.wake.set()
+            self._changed.wait_for(lambda: run.flushed >= ours or run.given_up, timeout_s)
+            return run.flushed >= ours
 
-    async def stop(self, timeout_s: float = 5.0) -> ExporterStatistics:
-        """Send what is left, and end. What isn't sent in time is counted as dropped.
+    def stop(self, timeout_s: float = 5.0) -> ExporterStatistics:
+        """Send what is left, and end. What was taken and isn't sent in time is counted as dropped.
+
+        Blocks; a coroutine calls it by ``asyncio.to_thread``. What comes into the lane later stays there for
+        another start.
 
         Args:
             timeout_s: How long the collector has; 0 for not at all.
@@ -177,269 +239,193 @@ class Exporter:
         Returns:
             The last statistics.
         """
-        self._stopping = True
-        self._gate.hurry()
-        self._changed_now()
-        try:
-            await self.flush(timeout_s)
-        finally:
-            tasks, self._tasks = self._tasks, []
-            for task in tasks:
-                task.cancel()
-            self._forsake()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await self._transport.close()
+        run = self._run
+        if run.thread is not None:
+            run.stop_at = self._clock() + timeout_s
+            run.wake.set()
+            run.thread.join(timeout_s)
+            self._retire(run)
+            atexit.unregister(self.stop)
         return self.statistics()
 
     def statistics(self) -> ExporterStatistics:
         """Counters, all of one moment."""
-        self._count_unencoded()
-        return ExporterStatistics(
-            taken=self._taken,
-            exported=self._exported,
-            dropped=dict(self._dropped),
-            pending=len(self._pending) + self._encoding,
-            buffered=sum(parcel.spans for parcel in self._backlog),
-            sending=self._sending,
-            requests=self._requests,
-            bytes_sent=self._bytes_sent,
-            failed=dict(self._failed),
-            garbled=self._garbled,
-            faults=self._faults,
-            troubles=self._gate.troubles,
-            last_failure=self._last_failure,
-        )
+        with self._changed:
+            return ExporterStatistics(
+                taken=self._taken,
+                exported=self._exported,
+                dropped=dict(self._dropped),
+                pending=self._pending,
+                attempts=self._attempts,
+                failed=dict(self._failed),
+                faults=self._faults,
+                troubles=self._run.backoff.troubles,
+                last_complaint=self._last_complaint,
+            )
 
     def __repr__(self) -> str:
         now = self.statistics()
-        state = "stopped" if not self._running() else "in trouble" if now.troubles else "running"
+        state = "stopped" if self._run.thread is None else "in trouble" if now.troubles else "running"
         return (
             f"<Exporter {state} exported={now.exported} dropped={sum(now.dropped.values())}"
-            f" waiting={now.pending + now.buffered + now.sending}>"
+            f" pending={now.pending}>"
         )
 
-    # --- the tasks ------------------------------------------------------------------------------------------
+    # --- the thread -----------------------------------------------------------------------------------------
 
-    async def _keep_on(self, job: Callable[[int], Awaitable[None]]) -> None:
-        generation = self._generation
-        while generation == self._generation:
-            try:
-                await job(generation)
-            except Exception as error:  # noqa: BLE001 -- counted; the application never sees it
-                self._faults += 1
-                self._last_failure = f"fault: {type(error).__name__}"
-                self._changed_now()
-                await asyncio.sleep(FAULT_PAUSE_S)
+    def _main(self, run: _Run) -> None:
+        for rest_s in self._turns(run):
+            if rest_s <= SLICE_REST_S:
+                time.sleep(SLICE_REST_S)
             else:
+                run.wake.wait(rest_s)
+                run.wake.clear()
+
+    def _turns(self, run: _Run) -> Iterator[float]:
+        """All that the thread does; how long it rests in between, unless it is woken."""
+        try:
+            while not run.given_up:
+                try:
+                    yield from self._export(run)
+                except Exception as error:  # noqa: BLE001 -- counted; the application never sees it
+                    self._fault(run, error)
+                    yield FAULT_REST_S
+                else:
+                    return
+        finally:
+            with contextlib.suppress(Exception):
+                run.transport.close()
+
+    def _export(self, run: _Run) -> Iterator[float]:
+        """Collect batches and send them, until stopped."""
+        settings = self.settings
+        batch: list[SpanLike] = []
+        oldest_at = self._clock()
+        while not run.given_up:
+            # Looked at before the lane: who wants a flush then finds that all it offered before was taken.
+            wanted, ending = run.wanted, run.stop_at is not None
+            limit = min(settings.batch_spans - len(batch), TAKE_SPANS)
+            if not batch:
+                oldest_at = self._clock()
+            emptied = self._take(run, limit, batch) < limit
+            due = ending or wanted > run.flushed or self._clock() - oldest_at >= settings.batch_delay_s
+            shipping = len(batch) >= settings.batch_spans or (emptied and due and len(batch) > 0)
+            if shipping:
+                yield from self._ship(run, batch)
+            if emptied and not batch:
+                self._caught_up(run, wanted)
+                if ending:
+                    return
+            # Shipping takes its time: who rang meanwhile isn't kept waiting for the next poll.
+            yield settings.poll_s if emptied and not shipping else 0.0
+
+    def _ship(self, run: _Run, batch: list[SpanLike]) -> Iterator[float]:
+        """Encode and send what is in ``batch``, and empty it."""
+        for request in run.encoder.steps(_consumed(batch)):
+            if request is None:
+                yield 0.0
+            else:
+                yield from self._deliver(run, request)
+
+    def _deliver(self, run: _Run, request: Request) -> Iterator[float]:
+        """Send until it is settled."""
+        settings, backoff, made_at = self.settings, run.backoff, self._clock()
+        while not run.given_up:
+            now = self._clock()
+            if run.stop_at is not None and not run.hurried:
+                run.hurried = True
+                backoff.hurry()
+            wait_s = backoff.wait_s(now)
+            left_s = settings.timeout_s if run.stop_at is None else run.stop_at - now
+            if run.stop_at is not None and max(wait_s, 0.0) >= left_s:
+                self._settle(run, request.spans, "shutdown")
+                return
+            if wait_s > 0.0:
+                yield wait_s
+                continue
+            verdict = run.transport.send(request.body, request.spans, min(settings.timeout_s, left_s))
+            if self._settled(run, request, verdict, made_at):
                 return
 
-    async def _drain(self, generation: int) -> None:
-        """Take, wait for a batch, encode; until stopped from outside."""
-        settings = self.settings
-        while generation == self._generation:
-            hurry = self._hurry
-            taken = self._take(min(settings.batch_spans - len(self._pending), TAKE_SPANS))
-            ready = len(self._pending) >= settings.batch_spans or (
-                self._pending and not taken and (hurry > self._caught_up or self._overdue())
-            )
-            if ready:
-                await self._encode(generation)
-            elif taken:
-                await asyncio.sleep(0)
-            elif not self._pending and self._has_room() and hurry > self._caught_up:
-                self._caught_up = hurry
-                self._changed_now()
-            else:
-                await self._rest()
+    # --- what is counted ------------------------------------------------------------------------------------
 
-    def _take(self, most: int) -> int:
-        """Move spans from the lane to those that are pending, if there is room for them; how many."""
-        if most <= 0 or not self._has_room():
-            return 0
-        spans = self._source.take(most)
-        if spans and not self._pending:
-            self._oldest_at = self._now()
-        self._pending += spans
-        self._taken += len(spans)
-        return len(spans)
-
-    async def _rest(self) -> None:
-        """Until the next poll, or until somebody is in a hurry."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.poll_s):
-                await self._wake.wait()
-        self._wake.clear()
-
-    def _overdue(self) -> bool:
-        return self._now() - self._oldest_at >= self.settings.batch_delay_s
-
-    def _has_room(self) -> bool:
-        return (
-            len(self._outstanding) < self.settings.buffer_requests
-            and self._buffered_bytes < self.settings.buffer_bytes
-        )
-
-    async def _encode(self, generation: int) -> None:
-        """Turn what is pending into parcels, letting the loop turn after each step."""
-        await self._until(self._has_room)
-        batch, self._pending = self._pending, []
-        self._encoding = len(batch)
-        reason = "fault"
-        try:
-            for request in self._encoder.steps(_consumed(batch)):
-                body = b""
-                if request is None:
-                    await asyncio.sleep(0)
-                else:
-                    body = await self._transport.pack(request)
-                if generation != self._generation:
-                    return
-                if request is not None:
-                    self._post(request, body)
-        except asyncio.CancelledError:
-            reason = "shutdown"
-            raise
-        finally:
-            # Cut short by an end or by an error of our own; nothing is left after the ordinary end.
-            if generation == self._generation:
-                self._count_unencoded()
-                self._dropped[reason] += self._encoding
-                self._encoding = 0
-
-    def _post(self, request: Request, body: bytes) -> None:
-        self._count_unencoded()
-        self._number += 1
-        parcel = _Parcel(self._number, body, request.spans, self._now())
-        self._encoding -= request.spans
-        self._outstanding[parcel.number] = parcel
-        self._buffered_bytes += len(body)
-        self._requests += 1
-        self._backlog.append(parcel)
-        self._changed_now()
-
-    def _count_unencoded(self) -> None:
-        unencodable, too_large = self._encoder.unencodable, self._encoder.too_large
-        before = self._uncounted
-        self._uncounted = (unencodable, too_large)
-        self._dropped["unencodable"] += unencodable - before[0]
-        self._dropped["too_large"] += too_large - before[1]
-        self._encoding -= unencodable - before[0] + too_large - before[1]
-
-    async def _send_on(self, generation: int) -> None:
-        """Take parcels from the backlog and deliver them, until stopped from outside."""
-        while generation == self._generation:
-            await self._until(lambda: bool(self._backlog))
-            parcel = self._backlog.popleft()
-            self._sending += parcel.spans
-            try:
-                exported, reason = await self._deliver(parcel, generation)
-            except asyncio.CancelledError:
-                self._put_back(parcel)
-                raise
-            except Exception:
-                self._settle(parcel, 0, "fault")
-                raise
-            self._settle(parcel, exported, reason)
-
-    def _put_back(self, parcel: _Parcel) -> None:
-        """The loop ends, and nobody called ``stop``: another loop may go on with it."""
-        if self._outstanding.get(parcel.number) is parcel:
-            self._sending -= parcel.spans
-            self._backlog.appendleft(parcel)
-
-    async def _deliver(self, parcel: _Parcel, generation: int) -> tuple[int, str]:
-        """Send until it is settled: how many spans were exported, and what became of the others."""
-        gate, settings = self._gate, self.settings
-        # In an outage the old make way, unless nobody comes after them.
-        while not (gate.troubles and self._expired(parcel) and self._backlog):
-            if (wait_s := gate.wait_s(self._now())) > 0.0:
-                await self._gate_opens(wait_s)
-                continue
-            began = self._now()
-            self._bytes_sent += len(parcel.body)
-            verdict = await self._transport.send(parcel.body, parcel.spans, settings.timeout_s)
-            if generation != self._generation:
-                return 0, "fault"
-            if verdict.answer is Answer.ACCEPTED:
-                gate.succeeded()
-                self._garbled += verdict.reason == "garbled"
-                if verdict.rejected:
-                    self._last_failure = f"rejected: {verdict.text}"
-                return parcel.spans - verdict.rejected, "rejected"
-            self._failed[verdict.reason if verdict.reason in self._failed else "fault"] += 1
-            self._last_failure = f"{verdict.reason}: {verdict.text}"
-            if verdict.answer is Answer.REFUSED:
-                return 0, "refused"
-            gate.failed(verdict, began=began, now=self._now(), rng=self._rng)
-            if self._expired(parcel):
-                return 0, "expired"
-        return 0, "expired"
-
-    def _expired(self, parcel: _Parcel) -> bool:
-        return self._now() - parcel.made_at >= self.settings.retry_elapsed_s
-
-    async def _gate_opens(self, wait_s: float) -> None:
-        """Wait, but look again when something has changed: a stop opens the gate."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._changed.wait()
-
-    def _settle(self, parcel: _Parcel, exported: int, reason: str) -> None:
-        if self._outstanding.get(parcel.number) is not parcel:
-            return  # forsaken meanwhile, or the parent's
-        del self._outstanding[parcel.number]
-        self._sending -= parcel.spans
-        self._buffered_bytes -= len(parcel.body)
-        self._exported += exported
-        self._dropped[reason] += parcel.spans - exported
-        self._changed_now()
-
-    # --- the end, and what all share ------------------------------------------------------------------------
-
-    def _forsake(self) -> None:
-        """Count all that is not settled as dropped, the lane's rest included."""
-        left = len(self._pending) + sum(parcel.spans for parcel in self._outstanding.values())
-        self._pending = []
-        self._backlog.clear()
-        self._outstanding.clear()
-        self._sending = self._buffered_bytes = 0
-        for _ in range(LEFT_ROUNDS):
-            try:
-                spans = self._source.take(TAKE_SPANS)
-            except Exception:  # noqa: BLE001 -- an odd lane must not keep the program from ending
-                self._faults += 1
-                break
-            if not spans:
-                break
+    def _take(self, run: _Run, limit: int, batch: list[SpanLike]) -> int:
+        """Move spans from the lane to ``batch``, counted in one step; none for a run that was given up."""
+        with self._changed:
+            if run.given_up:
+                return 0
+            spans = self._source.take(limit)
+            batch += spans
             self._taken += len(spans)
-            left += len(spans)
-        self._dropped["shutdown"] += left
+            self._pending += len(spans)
+            return len(spans)
 
-    def _running(self) -> bool:
-        return any(not task.done() for task in self._tasks)
+    def _settled(self, run: _Run, request: Request, verdict: Verdict, made_at: float) -> bool:
+        """Count an attempt; whether there will be no other one."""
+        with self._changed:
+            if run.given_up:
+                return True
+            self._attempts += 1
+            if verdict.text:
+                self._last_complaint = self.settings.presentable(verdict.text)
+            if verdict.answer is Answer.ACCEPTED:
+                run.backoff.answered()
+                self._pending -= request.spans
+                self._exported += request.spans - verdict.rejected
+                self._dropped["rejected"] += verdict.rejected
+                return True
+            self._failed[verdict.reason] += 1
+            if verdict.answer is Answer.REFUSED:
+                run.backoff.answered()
+                self._settle(run, request.spans, "refused")
+                return True
+            now = self._clock()
+            run.backoff.failed(now, self._rng, asked_s=verdict.retry_after_s)
+            if now - made_at < self.settings.retry_elapsed_s:
+                return False
+            self._settle(run, request.spans, "expired")
+            return True
 
-    def _now(self) -> float:
-        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
+    def _settle(self, run: _Run, spans: int, reason: str) -> None:
+        """Count spans of a run as dropped; those of one that was given up have been."""
+        with self._changed:
+            if not run.given_up:
+                self._pending -= spans
+                self._dropped[reason] += spans
 
-    def _changed_now(self) -> None:
-        """Wake all who wait for something to become true, and give later ones a fresh event."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+    def _fault(self, run: _Run, error: Exception) -> None:
+        with self._changed:
+            self._faults += 1
+            self._last_complaint = f"fault: {type(error).__name__}"
+            self._settle(run, self._pending, "fault")
 
-    async def _until(self, true: Callable[[], bool]) -> None:
-        while not true():
-            await self._changed.wait()
+    def _caught_up(self, run: _Run, wanted: int) -> None:
+        if wanted > run.flushed:
+            with self._changed:
+                run.flushed = wanted
+                self._changed.notify_all()
+
+    # --- the end of a run -----------------------------------------------------------------------------------
+
+    def _retire(self, run: _Run) -> None:
+        """Drop what is pending; the next start finds everything new."""
+        with self._changed:
+            if not run.given_up:
+                self._settle(run, self._pending, "shutdown")
+                run.given_up = True
+                self._run = self._new_run()
+                self._changed.notify_all()
 
     def forked(self) -> None:
-        """In a child process: the parent's spans, connections and tasks are the parent's."""
-        self._generation += 1
-        # Not dropped, because a task that is collected while it waits complains in the log.
-        self._left_behind += self._tasks
-        self._tasks = []
+        """In a child process: spans and connection are the parent's, and its thread isn't here."""
+        run = self._run
+        run.given_up = True
         with contextlib.suppress(Exception):
-            self._transport.forked()
+            run.transport.forked()
+        self._source.forget()
         self._begin()
+        if run.thread is not None:
+            self.start()
 
 
 def _consumed(batch: list[SpanLike]) -> Iterator[SpanLike]:
@@ -449,17 +435,15 @@ def _consumed(batch: list[SpanLike]) -> Iterator[SpanLike]:
         yield batch.pop()
 
 
-_exporters: Final[weakref.WeakSet[Exporter]] = weakref.WeakSet()
-_hooked: Final[list[bool]] = []
-
-
-def _watch_forks(exporter: Exporter) -> None:
-    _exporters.add(exporter)
-    if not _hooked:
-        _hooked.append(True)
-        os.register_at_fork(after_in_child=_forked)
+_started: Final[weakref.WeakSet[Exporter]] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    for exporter in list(_exporters):
-        exporter.forked()
+    for exporter in list(_started):
+        with contextlib.suppress(Exception):  # nobody could be told
+            exporter.forked()
+
+
+# The system keeps such a hook for ever, so there is one for all exporters.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

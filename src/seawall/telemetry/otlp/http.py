@@ -1,61 +1,39 @@
-"""OTLP/HTTP: posts requests to a collector, over connections that are kept.
+"""OTLP/HTTP: posts requests to a collector by the standard library's client, over a connection that is kept.
 
-A client of its own, because nothing at hand fits beside a data path: httpx takes about a millisecond of the
-loop per request, ten times what is needed, and brings five packages; urllib and requests block. A request
-here is one head, one write per 64 kB and one reply.
-
-What would hold the loop runs in two threads of the transport's own: gzip in one; names and certificates in
-the other, so that a resolver that hangs doesn't stop the compression. An attempt never raises: whatever
-happens becomes a :class:`~seawall.telemetry.otlp.retry.Verdict`.
+For the exporter's thread: everything here blocks. An attempt never raises: whatever happens becomes a
+:class:`~seawall.telemetry.otlp.verdict.Verdict`. No redirect is followed.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import gzip
-import ipaddress
+import io
+import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, cast, final
+from collections.abc import Callable
+from http import client
+from typing import Final, final
 
-from seawall._version import __version__
-from seawall.telemetry.otlp.encode import Request
-from seawall.telemetry.otlp.http1 import Garbled, Reply, ReplyReader, request_head
-from seawall.telemetry.otlp.replies import http_verdict, shortened
-from seawall.telemetry.otlp.retry import Answer, Verdict
-from seawall.telemetry.otlp.settings import OtlpSettings
-from seawall.telemetry.otlp.worker import Worker
+from seawall.telemetry.otlp.replies import http_verdict
+from seawall.telemetry.otlp.settings import USER_AGENT, OtlpSettings
+from seawall.telemetry.otlp.verdict import Answer, Verdict
 
-__all__ = [
-    "ADDRESSES_LIMIT",
-    "CONNECT_TIMEOUT_S",
-    "GZIP_LEVEL",
-    "WRITE_BYTES",
-    "HttpTransport",
-    "client_context",
-]
+__all__ = ["BODY_LIMIT", "GZIP_LEVEL", "HttpTransport", "client_context"]
+
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes of a reply that are read. A collector answers in a few hundred."""
 
 GZIP_LEVEL: Final = 1
 """Spans repeat themselves: level 6 takes twice the time of level 1 and saves a thirtieth."""
-
-WRITE_BYTES: Final = 64 * 1024
-"""One write; TLS encrypts it in less than 0.1 ms."""
-
-ADDRESSES_LIMIT: Final = 4
-"""Addresses of one name that an attempt tries."""
-
-CONNECT_TIMEOUT_S: Final = 3.0
-"""For one address, TLS included; the next one may answer."""
-
-USER_AGENT: Final = f"OTel-OTLP-Exporter-Python-Seawall/{__version__}"
 
 
 def client_context(settings: OtlpSettings) -> ssl.SSLContext:
     """The collector's certificate is checked, always: against the given authorities or the system's.
 
-    Reads files; for the worker. Made for each connection, so that renewed certificates are taken up.
+    Made for each connection, so that renewed certificates are taken up.
 
     Raises:
         OSError: A file can't be read, or holds something else.
@@ -70,274 +48,188 @@ def client_context(settings: OtlpSettings) -> ssl.SSLContext:
 
 @final
 class HttpTransport:
-    """Sends requests; connections are kept for the next one.
+    """Sends requests, one at a time.
 
     Args:
         settings: Where to, and how.
         wall: Seconds since 1970, for a collector that names a date.
     """
 
-    __slots__ = (
-        "_files",
-        "_head",
-        "_idle",
-        "_left_behind",
-        "_loop",
-        "_settings",
-        "_squeezer",
-        "_wall",
-        "connects",
-    )
+    __slots__ = ("_connection", "_headers", "_settings", "_wall")
 
     def __init__(self, settings: OtlpSettings, *, wall: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._wall = wall
-        self._squeezer = Worker("seawall-otlp-gzip")
-        self._files = Worker("seawall-otlp-names")
-        self._idle: list[_Connection] = []
-        self._left_behind: list[_Connection] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._head = _headers(settings)
-        self.connects = 0
+        self._connection: _Connection | None = None
+        self._headers = {"User-Agent": USER_AGENT, "Content-Type": "application/x-protobuf"}
+        if settings.compression == "gzip":
+            self._headers["Content-Encoding"] = "gzip"
+        # In one spelling, so that an own User-Agent replaces ours.
+        self._headers |= {name.title(): value for name, value in settings.headers}
 
-    async def pack(self, request: Request) -> bytes:
-        """The body of a request; compressed once, however often it is sent."""
-        if not self._settings.gzip:
-            return b"".join(request.pieces)
-        return await self._squeezer.run(_squeeze, request.pieces)
-
-    async def send(self, body: bytes, spans: int, timeout_s: float) -> Verdict:
+    def send(self, body: bytes, spans: int, timeout_s: float) -> Verdict:
         """Make one attempt.
 
         Args:
-            body: What :meth:`pack` gave.
+            body: An ``ExportTraceServiceRequest``.
             spans: How many spans it holds.
-            timeout_s: For all of it, connecting included.
+            timeout_s: For all of it; but looking up a name takes what the system allows, and each of its
+                addresses and each step of a handshake may take so long once more.
         """
         try:
-            async with asyncio.timeout(timeout_s):
-                reply = await self._exchange(body)
-            return http_verdict(reply.status, reply.headers, reply.body, spans=spans, wall=self._wall())
+            if self._settings.compression == "gzip":
+                # In one call, without the interpreter.
+                body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            status, headers, answer = self._exchange(body, time.monotonic() + timeout_s)
+            return http_verdict(status, headers, answer, spans=spans, wall=self._wall())
         except TimeoutError:
             return Verdict(answer=Answer.RETRY, reason="timeout", text=f"no reply within {timeout_s:g} s")
         except ssl.SSLError as error:
-            return Verdict(answer=Answer.RETRY, reason="tls", text=shortened(str(error)))
+            return Verdict(answer=Answer.RETRY, reason="tls", text=str(error))
         except OSError as error:
-            return Verdict(answer=Answer.RETRY, reason="connection", text=shortened(str(error)))
-        except Garbled as error:
-            return Verdict(answer=Answer.RETRY, reason="garbled", text=str(error))
+            return Verdict(answer=Answer.RETRY, reason="connection", text=str(error))
+        except client.HTTPException as error:
+            return Verdict(answer=Answer.RETRY, reason="garbled", text=f"no HTTP: {type(error).__name__}")
         except Exception as error:  # noqa: BLE001 -- the application has nothing to do with it
-            return Verdict(answer=Answer.RETRY, reason="fault", text=shortened(repr(error)))
+            return Verdict(answer=Answer.RETRY, reason="fault", text=type(error).__name__)
 
-    async def close(self) -> None:
-        """Let go of connections and threads; the next attempt makes new ones."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.abort()
-        self._squeezer.close()
-        self._files.close()
+    def close(self) -> None:
+        """Let go of the connection; the next attempt makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def forked(self) -> None:
-        """Begin anew in a child process.
+        """Begin anew in a child process. Closing there says nothing to the other side of the connection."""
+        self.close()
 
-        The parent's connections are still the parent's: a farewell from here would end them there. So they
-        are neither closed nor forgotten, which would close them too.
-        """
-        self._leave()
-        self._squeezer.forked()
-        self._files.forked()
+    def _exchange(self, body: bytes, until: float) -> tuple[int, client.HTTPMessage, bytes]:
+        kept, self._connection = self._connection, None
+        if kept is not None and kept.quiet():
+            # If the collector closes it just when we write, that is no failed attempt.
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                return self._talk(kept, body, until)
+        elif kept is not None:
+            kept.close()
+        return self._talk(self._connect(until), body, until)
 
-    def _leave(self) -> None:
-        self._left_behind += self._idle
-        self._idle = []
-
-    async def _exchange(self, body: bytes) -> Reply:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            # Of a loop that has ended, without a word to us; its connections can't even be closed any more.
-            self._leave()
-            self._loop = loop
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                try:
-                    return await self._talk(connection, body)
-                except (OSError, Garbled):
-                    # The collector may have closed it just when we wrote; then nothing came back at all.
-                    if connection.begun:
-                        raise
-        return await self._talk(await self._connect(), body)
-
-    async def _talk(self, connection: _Connection, body: bytes) -> Reply:
+    def _talk(
+        self, connection: _Connection, body: bytes, until: float
+    ) -> tuple[int, client.HTTPMessage, bytes]:
         kept = False
         try:
-            reply = await connection.exchange(self._head + str(len(body)).encode() + b"\r\n\r\n", body)
-            kept = reply.reusable and len(self._idle) < self._settings.in_flight and connection.usable
-            if kept:
-                self._idle.append(connection)
-            return reply
+            with connection.post(self._settings.url.path or "/", body, self._headers, until) as reply:
+                try:
+                    answer = reply.read(BODY_LIMIT)
+                except (OSError, client.HTTPException):
+                    answer = b""  # the status counts
+                kept = reply.isclosed() and not reply.will_close
+                return reply.status, reply.headers, answer
         finally:
-            if not kept:
-                connection.abort()
+            if kept:
+                self._connection = connection
+            else:
+                connection.close()
 
-    async def _connect(self) -> _Connection:
+    def _connect(self, until: float) -> _Connection:
         settings = self._settings
-        host = cast("str", settings.url.hostname)
-        context = await self._files.run(client_context, settings) if settings.secure else None
-        addresses = await self._addresses(host, settings.port)
-        loop = asyncio.get_running_loop()
-        last: OSError | None = None
-        for address in addresses:
-            self.connects += 1
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    made = await loop.create_connection(
-                        _Connection,
-                        address,
-                        settings.port,
-                        ssl=context,
-                        server_hostname=host if context is not None else None,
-                    )
-                    return made[1]
-            except OSError as error:  # TimeoutError too
-                last = error
-        raise last or OSError(f"{host}: no address")
-
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            return [str(ipaddress.ip_address(host))]
-        except ValueError:
-            return await self._files.run(_resolve, host, port)
+        timeout_s = _left_s(until)
+        host = settings.url.hostname or ""
+        http = (
+            client.HTTPSConnection(host, settings.port, timeout=timeout_s, context=client_context(settings))
+            if settings.secure
+            else client.HTTPConnection(host, settings.port, timeout=timeout_s)
+        )
+        return _Connection(http)
 
     def __repr__(self) -> str:
         url = self._settings.url
-        return f"<HttpTransport {url.scheme}://{url.hostname}:{self._settings.port} idle={len(self._idle)}>"
+        state = "idle" if self._connection is None else "connected"
+        return f"<HttpTransport {url.scheme}://{url.hostname}:{self._settings.port} {state}>"
 
 
-def _headers(settings: OtlpSettings) -> bytes:
-    """The head of every request, up to the number of bytes."""
-    url = settings.url
-    json_body = settings.protocol == "http/json"
-    own = [
-        ("Host", url.netloc),
-        ("Content-Type", "application/json" if json_body else "application/x-protobuf"),
-    ]
-    if settings.gzip:
-        own.append(("Content-Encoding", "gzip"))
-    if not any(name.lower() == "user-agent" for name, _ in settings.headers):
-        own.append(("User-Agent", USER_AGENT))
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    return request_head(path, [*own, *settings.headers]).removesuffix(b"\r\n") + b"Content-Length: "
-
-
-def _squeeze(pieces: Sequence[bytes]) -> bytes:
-    # In one call: each return into Python would have to wait for the interpreter.
-    return gzip.compress(b"".join(pieces), GZIP_LEVEL, mtime=0)
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))[:ADDRESSES_LIMIT]
+def _left_s(until: float) -> float:
+    left_s = until - time.monotonic()
+    if left_s <= 0.0:
+        raise TimeoutError
+    return left_s
 
 
 @final
-class _Connection(asyncio.Protocol):
-    """One connection, with one request at a time."""
+class _Connection:
+    """A connection with a deadline for all of an exchange.
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._reader = ReplyReader()
-        self._reply: asyncio.Future[Reply] | None = None
-        self._room = asyncio.Event()
-        self._room.set()
-        self._cut = False
+    A socket's timeout is for each step, and whoever sends a byte now and then would hold the thread for good.
 
-    @property
-    def usable(self) -> bool:
-        """Whether another request may go out."""
-        transport = self._transport
-        return transport is not None and not (transport.is_closing() or self._reader.begun or self._cut)
+    Args:
+        http: Not yet connected.
+    """
 
-    @property
-    def begun(self) -> bool:
-        """Whether some of the reply has come."""
-        return self._reader.begun
-
-    async def exchange(self, head: bytes, body: bytes) -> Reply:
-        """Write the request, read the reply."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("closed")
-        self._reader = ReplyReader()
-        self._reply = reply = asyncio.get_running_loop().create_future()
-        # One small write less; and a collector that answers early is not sent the rest.
-        transport.write(head + body[:WRITE_BYTES])
-        for at in range(WRITE_BYTES, len(body), WRITE_BYTES):
-            await asyncio.sleep(0)
-            await self._room.wait()
-            if reply.done():
-                self._cut = True
-                break
-            transport.write(body[at : at + WRITE_BYTES])
-        answer: Reply = await reply
-        self._reply, self._reader = None, ReplyReader()
-        return answer
-
-    def abort(self) -> None:
-        """Close at once, whatever is still unsent."""
-        if self._reply is not None and not self._reply.cancel() and not self._reply.cancelled():
-            self._reply.exception()  # seen, or the loop would complain in the log
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _settle(self, reply: Reply | None, error: Exception | None) -> None:
-        future = self._reply
-        self._room.set()
-        if future is None or future.done():
-            return
-        if error is None:
-            assert reply is not None
-            future.set_result(reply)
-        else:
-            future.set_exception(error)
-
-    # --- called by the transport ----------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected, TLS included."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Some of the reply, or something that nobody asked for."""
-        transport = self._transport
-        assert transport is not None
-        if self._reply is None or self._reply.done():
-            transport.abort()
-            return
+    def __init__(self, http: client.HTTPConnection) -> None:
+        self._http = http
+        self._until = 0.0
         try:
-            reply = self._reader.feed(data)
-        except Garbled as error:
-            transport.abort()
-            self._settle(None, error)
-            return
-        if reply is not None:
-            self._settle(reply, None)
+            http.connect()
+        except BaseException:
+            http.close()
+            raise
+        self._sock: socket.socket = http.sock
+        http.sock = self  # what http.client needs of a socket is below
 
-    def eof_received(self) -> None:
-        """The other side says no more: a body without a length is whole now, anything else is cut."""
-        try:
-            self._settle(self._reader.end(), None)
-        except Garbled as error:
-            self._settle(None, ConnectionResetError(str(error)))
+    def quiet(self) -> bool:
+        """Whether nothing has come while it was idle.
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Gone."""
-        self._settle(None, exc or ConnectionResetError("closed without a reply"))
+        It would be the end, or words that nobody asked for and that would be taken for the next answer.
+        """
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return not poll.poll(0)
 
-    def pause_writing(self) -> None:
-        """The buffer is full."""
-        self._room.clear()
+    def post(self, path: str, body: bytes, headers: dict[str, str], until: float) -> client.HTTPResponse:
+        """Send a request; the reply, of which the head has been read."""
+        self._until = until
+        # A collector that answers before it has read all, and then closes, is heard.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._http.request("POST", path, body, headers)
+        return self._http.getresponse()
 
-    def resume_writing(self) -> None:
-        """The buffer has room."""
-        self._room.set()
+    def sendall(self, data: bytes) -> None:
+        """As a socket's."""
+        self.hasten()
+        self._sock.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """As a socket's."""
+        return io.BufferedReader(_Reader(self._sock.makefile("rb", buffering=0), self.hasten))
+
+    def hasten(self) -> None:
+        """Leave the next step no more time than the exchange has left."""
+        self._sock.settimeout(_left_s(self._until))
+
+    def close(self) -> None:
+        """Close it, whatever is still unsent."""
+        self._http.sock = None
+        self._http.close()
+        self._sock.close()
+
+
+class _Reader(io.RawIOBase):
+    """Reads from a socket, and calls ``before`` first."""
+
+    def __init__(self, raw: io.RawIOBase, before: Callable[[], None]) -> None:
+        self._raw = raw
+        self._before = before
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]  # RawIOBase's
+        """One read."""
+        self._before()
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()

@@ -1,69 +1,52 @@
 """What collectors answer, by HTTP and by gRPC, read without believing it. Pure: bytes in, verdicts out.
 
-Statuses: OpenTelemetry Protocol specification, "OTLP/HTTP Response" and "OTLP/gRPC Throttling". A body that
-can't be read takes nothing back from an accepting status: the spans are there, sending them again would
-double them.
+Statuses: OpenTelemetry Protocol specification, "OTLP/HTTP Response" and "OTLP/gRPC Throttling". The status
+alone says whether the spans were taken: a body that can't be read takes nothing back, since sending them
+again would double them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final, Protocol
 
-from seawall.telemetry.otlp.retry import Answer, Verdict
-from seawall.telemetry.otlp.varint import Malformed, fields
+from seawall.telemetry.otlp.protobuf import Malformed, fields
+from seawall.telemetry.otlp.verdict import Answer, Verdict
 
-__all__ = [
-    "TEXT_LIMIT",
-    "grpc_verdict",
-    "http_verdict",
-    "partial_success",
-    "retry_after_s",
-    "retry_info_s",
-    "shortened",
-]
-
-TEXT_LIMIT: Final = 200
-"""Characters of a collector's message that are kept."""
+__all__ = ["Headers", "accepted", "grpc_verdict", "http_verdict", "retry_after_s", "retry_info_s"]
 
 _RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
 _RETRYABLE_CODES: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
 _REASONS: Final = {
-    "UNAVAILABLE": "unavailable",
     "DEADLINE_EXCEEDED": "timeout",
     "RESOURCE_EXHAUSTED": "throttled",
     "CANCELLED": "connection",
 }
 
 
-def shortened(text: str) -> str:
-    """A stranger's text, on one line and of bounded length."""
-    line = "".join(character if character.isprintable() else " " for character in text[: TEXT_LIMIT + 1])
-    return line if len(line) <= TEXT_LIMIT else f"{line[:TEXT_LIMIT]}…"
+class Headers(Protocol):
+    """The headers of a reply, found whatever the case of their names."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """The value, or ``default``."""
+        ...
 
 
-def http_verdict(status: int, headers: Mapping[str, str], body: bytes, *, spans: int, wall: float) -> Verdict:
+def http_verdict(status: int, headers: Headers, body: bytes, *, spans: int, wall: float) -> Verdict:
     """Judge a reply.
 
     Args:
         status: Its status.
-        headers: Its headers, names in lower case.
-        body: Its body.
+        headers: Its headers.
+        body: Its body, or what came of it.
         spans: How many spans the request had: no collector rejects more.
         wall: Seconds since 1970, for dates.
     """
-    is_json = headers.get("content-type", "").lower().startswith("application/json")
     if 200 <= status < 300:
-        try:
-            rejected, text = _partial_json(body) if is_json else _partial(body)
-        except (Malformed, ValueError, RecursionError):
-            return Verdict(answer=Answer.ACCEPTED, reason="garbled", text=f"HTTP {status}, unreadable body")
-        return Verdict(answer=Answer.ACCEPTED, rejected=min(max(rejected, 0), spans), text=shortened(text))
-    text = shortened(f"HTTP {status} {_message(body, is_json=is_json)}".rstrip())
+        return accepted(body, spans=spans)
+    text = f"HTTP {status} {_message(body)}".rstrip()
     if status in _RETRYABLE_STATUSES:
         wait = retry_after_s(headers, wall)
         reason = "throttled" if status == 429 else "unavailable"
@@ -80,25 +63,33 @@ def grpc_verdict(code: str, message: str, details: bytes | None) -> Verdict:
         details: The trailer ``grpc-status-details-bin``.
     """
     wait = retry_info_s(details) if details else None
-    text = shortened(f"{code} {message}".rstrip())
+    text = f"{code} {message}".rstrip()
     # Whether exhausted resources come back is unknown, unless the server says when.
     if code in _RETRYABLE_CODES or (code == "RESOURCE_EXHAUSTED" and wait is not None):
-        return Verdict(
-            answer=Answer.RETRY, reason=_REASONS.get(code, "unavailable"), retry_after_s=wait, text=text
-        )
+        reason = _REASONS.get(code, "unavailable")
+        return Verdict(answer=Answer.RETRY, reason=reason, retry_after_s=wait, text=text)
     return Verdict(answer=Answer.REFUSED, reason="refused", text=text)
 
 
-def partial_success(body: bytes, *, spans: int) -> Verdict:
-    """Judge the answer of an accepting gRPC server."""
+def accepted(body: bytes, *, spans: int) -> Verdict:
+    """Read the ``ExportTraceServiceResponse`` of a collector that accepts, maybe with a warning."""
+    rejected, message = 0, b""
     try:
-        rejected, text = _partial(body)
+        for number, value in fields(body):
+            if number == 1 and isinstance(value, bytes):
+                for inner, held in fields(value):
+                    if inner == 1 and isinstance(held, int):
+                        rejected = held if held < 1 << 63 else 0
+                    elif inner == 2 and isinstance(held, bytes):
+                        message = held
     except Malformed:
-        return Verdict(answer=Answer.ACCEPTED, reason="garbled", text="unreadable answer")
-    return Verdict(answer=Answer.ACCEPTED, rejected=min(max(rejected, 0), spans), text=shortened(text))
+        return Verdict(answer=Answer.ACCEPTED, text="accepted with an unreadable answer")
+    return Verdict(
+        answer=Answer.ACCEPTED, rejected=min(rejected, spans), text=message.decode("utf-8", "replace")
+    )
 
 
-def retry_after_s(headers: Mapping[str, str], wall: float) -> float | None:
+def retry_after_s(headers: Headers, wall: float) -> float | None:
     """The wait that ``Retry-After`` asks for, in seconds or as a date; None if it is absent or unreadable.
 
     A date is read against the reply's own ``Date``, if it has one: only then do the clocks of both sides
@@ -148,33 +139,10 @@ def _delay_s(retry_info: int | bytes) -> float | None:
     return seconds + nanos / 1e9
 
 
-def _partial(body: bytes) -> tuple[int, str]:
-    """Rejected spans and message of an ``ExportTraceServiceResponse``."""
-    rejected, message = 0, b""
-    for number, value in fields(body):
-        if number == 1 and isinstance(value, bytes):
-            for inner, held in fields(value):
-                if inner == 1 and isinstance(held, int):
-                    rejected = held if held < 1 << 63 else 0
-                elif inner == 2 and isinstance(held, bytes):
-                    message = held
-    return rejected, message.decode("utf-8", "replace")
-
-
-def _partial_json(body: bytes) -> tuple[int, str]:
-    said = json.loads(body) if body.strip() else {}
-    partial: Any = said.get("partialSuccess") if isinstance(said, dict) else None
-    if not isinstance(partial, dict):
-        return 0, ""
-    return int(partial.get("rejectedSpans") or 0), str(partial.get("errorMessage") or "")
-
-
-def _message(body: bytes, *, is_json: bool) -> str:
+def _message(body: bytes) -> str:
     """The message of the ``google.rpc.Status`` that OTLP has errors explained with."""
     try:
-        found = json.loads(body).get("message") if is_json else dict(fields(body)).get(2)
-    except (Malformed, ValueError, AttributeError, RecursionError):
+        found = dict(fields(body)).get(2)
+    except Malformed:
         return ""
-    if isinstance(found, bytes):
-        return found.decode("utf-8", "replace")
-    return found if isinstance(found, str) else ""
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""

@@ -11,47 +11,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from seawall._version import __version__
 from seawall.kernel.errors import PolicyError, Problem
 
-__all__ = ["Compression", "OtlpSettings", "Protocol", "from_environment"]
+__all__ = ["TEXT_LIMIT", "USER_AGENT", "OtlpSettings", "from_environment"]
 
-Protocol = Literal["grpc", "http/protobuf", "http/json"]
-Compression = Literal["auto", "none", "gzip"]
+TEXT_LIMIT: Final = 200
+"""Characters of a complaint that are kept."""
 
-PROTOCOLS: Final[tuple[Protocol, ...]] = ("grpc", "http/protobuf", "http/json")
-COMPRESSIONS: Final[tuple[Compression, ...]] = ("auto", "none", "gzip")
+USER_AGENT: Final = f"OTel-OTLP-Exporter-Python-Seawall/{__version__}"
 
-GRPC_GZIP_BYTES: Final = 32 * 1024
-"""gRPC compresses in the thread of its caller, which is the loop's: more would hold it for a millisecond."""
+DURATION_LIMIT_S: Final = 3_600.0
+"""Sockets and locks take no infinity, and an hour is long for all of these."""
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+PROTOCOLS: Final = ("grpc", "http/protobuf")
+COMPRESSIONS: Final = ("none", "gzip")
+
+_NAME: Final = re.compile(r"[0-9A-Za-z_.-]+\Z")
+_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
 _OURS: Final = frozenset(
     {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection"}
 )
 _HIDDEN: Final = "<not shown>"
-_SCHEMES: Final = frozenset({"http", "https"})
-_DEFAULT_ENDPOINTS: Final[dict[str, str]] = {"grpc": "http://localhost:4317"}
+_SECRET_CHARACTERS: Final = 4
+"""What is shorter guards nothing, and to hide it would riddle every text with holes."""
+_DEFAULT_ENDPOINTS: Final = {
+    "grpc": "http://localhost:4317",
+    "http/protobuf": "http://localhost:4318/v1/traces",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtlpSettings:
-    """Where spans go, and what may be spent on them. Every limit has a counter in the exporter's statistics.
+    """Where spans go, and what may be spent on them.
 
     Attributes:
         endpoint: The URL that spans are posted to, path and all; for gRPC scheme, host and port. If empty, a
-            collector on this machine, at the protocol's own port.
-        protocol: ``"http/protobuf"``, ``"http/json"`` or ``"grpc"`` (needs grpcio).
+            collector on this machine, at the protocol's own port. No user and no query: what is secret
+            belongs into ``headers``.
+        protocol: ``"http/protobuf"`` or ``"grpc"`` (needs grpcio).
         headers: Sent with every request; their values are never shown.
-        compression: ``"gzip"``, ``"none"`` or ``"auto"``: gzip by HTTP, where it runs beside the loop, none
-            by gRPC,
-            where it can't; gzip by gRPC means small requests.
-        timeout_s: One attempt takes no longer, connecting included.
+        compression: ``"gzip"`` or ``"none"``.
+        timeout_s: One attempt takes no longer.
         certificate: File of the authorities that may sign the collector's certificate, instead of the
             system's.
         client_certificate: File of our own certificate, for mutual TLS.
@@ -59,10 +64,7 @@ class OtlpSettings:
         batch_spans: A request holds no more spans; so many waiting spans are sent at once.
         batch_delay_s: No span waits longer for others.
         request_bytes: A request is no longer, before compression. Collectors take 4 MiB by gRPC.
-        buffer_requests: Requests that wait or are being sent. Beyond that nothing is taken from the lane.
-        buffer_bytes: The same in bytes, after compression; the last batch may exceed it.
-        in_flight: Requests sent at the same time.
-        poll_s: How often the lane is looked at.
+        poll_s: How often the lane is looked at; it has to hold what comes meanwhile.
         retry_base_s: The first wait after a failure is about this long; it doubles with every further one.
         retry_max_s: The longest such wait.
         retry_elapsed_s: A request that is older than this is dropped when it fails.
@@ -72,9 +74,9 @@ class OtlpSettings:
     """
 
     endpoint: str = ""
-    protocol: Protocol = "http/protobuf"
+    protocol: Literal["grpc", "http/protobuf"] = "http/protobuf"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    compression: Compression = "auto"
+    compression: Literal["none", "gzip"] = "gzip"
     timeout_s: float = 10.0
     certificate: str | None = None
     client_certificate: str | None = None
@@ -82,10 +84,7 @@ class OtlpSettings:
     batch_spans: int = 2_048
     batch_delay_s: float = 5.0
     request_bytes: int = 3 * 1024 * 1024
-    buffer_requests: int = 32
-    buffer_bytes: int = 16 * 1024 * 1024
-    in_flight: int = 2
-    poll_s: float = 0.1
+    poll_s: float = 0.25
     retry_base_s: float = 1.0
     retry_max_s: float = 30.0
     retry_elapsed_s: float = 60.0
@@ -97,9 +96,7 @@ class OtlpSettings:
     @property
     def url(self) -> SplitResult:
         """The endpoint, or the protocol's own one, taken apart."""
-        return urlsplit(
-            self.endpoint or _DEFAULT_ENDPOINTS.get(self.protocol, "http://localhost:4318/v1/traces")
-        )
+        return urlsplit(self.endpoint or _DEFAULT_ENDPOINTS.get(self.protocol, ""))
 
     @property
     def secure(self) -> bool:
@@ -109,31 +106,27 @@ class OtlpSettings:
     @property
     def port(self) -> int:
         """The endpoint's port, or that of its scheme and protocol."""
-        url = self.url
-        if url.port is not None:
-            return url.port
-        if self.protocol == "grpc":
-            return 4317
-        return 443 if url.scheme == "https" else 80
+        return self.url.port or (443 if self.secure else 4317 if self.protocol == "grpc" else 80)
 
-    @property
-    def gzip(self) -> bool:
-        """Whether requests are compressed."""
-        return self.compression == "gzip" or (self.compression == "auto" and self.protocol != "grpc")
+    def presentable(self, text: str) -> str:
+        """A stranger's text on one line, of bounded length, and without our secrets.
 
-    @property
-    def encoded_bytes(self) -> int:
-        """What ``request_bytes`` comes to, given what compression costs."""
-        return (
-            min(self.request_bytes, GRPC_GZIP_BYTES)
-            if self.gzip and self.protocol == "grpc"
-            else self.request_bytes
-        )
+        A collector, or whatever stands before it, may repeat in its complaint what it was sent.
+        """
+        for _, value in self.headers:
+            for secret in (value, *value.split()):
+                if len(secret) >= _SECRET_CHARACTERS:
+                    text = text.replace(secret, _HIDDEN)
+        line = "".join(each if each.isprintable() else " " for each in text[: TEXT_LIMIT + 1])
+        return line if len(line) <= TEXT_LIMIT else f"{line[:TEXT_LIMIT]}…"
+
+
+_COUNTS: Final = {"batch_spans": 1, "request_bytes": 1_024}
+_DURATIONS: Final = ("timeout_s", "batch_delay_s", "poll_s", "retry_base_s", "retry_max_s", "retry_elapsed_s")
 
 
 def _problems(settings: OtlpSettings) -> list[Problem]:
-    found: list[Problem] = []
-    found += _endpoint_problems(settings)
+    found = _endpoint_problems(settings)
     if settings.protocol not in PROTOCOLS:
         found.append(Problem("protocol", settings.protocol, ", ".join(PROTOCOLS)))
     if settings.compression not in COMPRESSIONS:
@@ -148,20 +141,10 @@ def _problems(settings: OtlpSettings) -> list[Problem]:
     for name in _DURATIONS:
         seconds = getattr(settings, name)
         if isinstance(seconds, bool) or not (
-            isinstance(seconds, int | float) and isfinite(seconds) and seconds > 0
+            isinstance(seconds, int | float) and 0.0 < seconds <= DURATION_LIMIT_S
         ):
-            found.append(Problem(name, seconds, "seconds above 0"))
+            found.append(Problem(name, seconds, f"seconds above 0, up to {DURATION_LIMIT_S:g}"))
     return found
-
-
-_COUNTS: Final = {
-    "batch_spans": 1,
-    "request_bytes": 1_024,
-    "buffer_requests": 1,
-    "buffer_bytes": 1_024,
-    "in_flight": 1,
-}
-_DURATIONS: Final = ("timeout_s", "batch_delay_s", "poll_s", "retry_base_s", "retry_max_s", "retry_elapsed_s")
 
 
 def _endpoint_problems(settings: OtlpSettings) -> list[Problem]:
@@ -171,30 +154,29 @@ def _endpoint_problems(settings: OtlpSettings) -> list[Problem]:
         port = url.port
     except ValueError:
         return [Problem("endpoint", _HIDDEN, allowed)]
-    if url.username is not None or url.password is not None:
-        # The text isn't repeated here: what stands before the @ is a secret.
-        return [Problem("endpoint", _HIDDEN, "a URL without a user", "send credentials in headers")]
-    if (
-        url.scheme not in _SCHEMES
-        or not url.hostname
-        or port == 0
-        or re.search(r"[\x00-\x20\x7f]", settings.endpoint)
-    ):
-        return [Problem("endpoint", settings.endpoint, allowed)]
-    if not settings.endpoint.isascii():
-        return [Problem("endpoint", settings.endpoint, "ASCII only", "write the host in punycode")]
+    if url.username is not None or url.query or url.fragment:
+        # The text isn't repeated here: such parts are where secrets stand.
+        return [Problem("endpoint", _HIDDEN, "a URL without user and query", "send credentials in headers")]
+    if not settings.endpoint:
+        return []
+    good = url.scheme in {"http", "https"} and url.hostname and port != 0
+    if not good or not re.fullmatch(r"[\x21-\x7e]+", settings.endpoint):
+        return [Problem("endpoint", settings.endpoint, allowed, "write a foreign host in punycode")]
     return []
 
 
 def _header_problems(settings: OtlpSettings) -> list[Problem]:
     found: list[Problem] = []
     for name, value in settings.headers:
-        if not _TOKEN.match(name):
-            found.append(Problem("headers", name, "names of letters, digits and hyphens"))
+        if not _NAME.match(name):
+            # Nor is a bad name repeated: of "Authorization: secret" all is taken for the name.
+            found.append(Problem("headers", _HIDDEN, "names of letters, digits, '-', '_' and '.'"))
         elif name.lower() in _OURS:
             found.append(Problem("headers", name, "headers that the exporter doesn't set itself"))
+        elif settings.protocol == "grpc" and re.match(r"grpc-|.*-bin\Z", name.lower()):
+            found.append(Problem("headers", name, "neither gRPC's own headers nor binary ones"))
         elif not _VALUE.match(value):
-            found.append(Problem(f"headers[{name}]", _HIDDEN, "one line of Latin-1"))
+            found.append(Problem(f"headers[{name}]", _HIDDEN, "one line of ASCII"))
     return found
 
 
@@ -217,12 +199,12 @@ def from_environment(
         if text is None:
             continue
         try:
-            changes = {key: read(text)}
-            if key == "endpoint":
-                changes = {key: _endpoint(text, settings.protocol, environ, exact="_TRACES_" in name)}
-            settings = replace(settings, **changes)
+            value: Any = _endpoint(text, settings, environ, name) if key == "endpoint" else read(text)
+            settings = replace(settings, **{key: value})
         except (PolicyError, ValueError) as error:
-            problems.append(_problem(name, text, error))
+            allowed = error.problems[0].allowed if isinstance(error, PolicyError) else str(error)
+            secret = key == "headers" or (key == "endpoint" and re.search("[@?#]", text))
+            problems.append(Problem(name, _HIDDEN if secret else text, allowed))
     return settings, tuple(problems)
 
 
@@ -233,20 +215,14 @@ def _lookup(environ: Mapping[str, str], suffix: str) -> tuple[str, str | None]:
     return suffix, None
 
 
-def _problem(name: str, text: str, error: Exception) -> Problem:
-    allowed = error.problems[0].allowed if isinstance(error, PolicyError) else str(error)
-    secret = name.endswith("_HEADERS") or "@" in text
-    return Problem(name, _HIDDEN if secret else text, allowed)
-
-
-def _endpoint(text: str, protocol: Protocol, environ: Mapping[str, str], *, exact: bool) -> str:
-    if protocol == "grpc":
-        if "://" in text:
-            return text
-        # Only a target without a scheme leaves the choice open, and safe is the default.
-        _, insecure = _lookup(environ, "INSECURE")
-        return f"{'http' if insecure is not None and insecure.lower() == 'true' else 'https'}://{text}"
-    return text if exact else f"{text.rstrip('/')}/v1/traces"
+def _endpoint(text: str, settings: OtlpSettings, environ: Mapping[str, str], name: str) -> str:
+    if settings.protocol != "grpc":
+        return text if "_TRACES_" in name else f"{text.rstrip('/')}/v1/traces"
+    if "://" in text:
+        return text
+    # Only a target without a scheme leaves the choice open, and safe is the default.
+    _, insecure = _lookup(environ, "INSECURE")
+    return f"{'http' if insecure is not None and insecure.lower() == 'true' else 'https'}://{text}"
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
@@ -264,10 +240,9 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
 
 def _milliseconds(text: str) -> float:
     try:
-        milliseconds = int(text)
-    except ValueError:
+        return int(text) / 1_000.0
+    except (ValueError, OverflowError):
         raise ValueError("a whole number of milliseconds") from None
-    return milliseconds / 1_000.0
 
 
 _VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
@@ -280,6 +255,3 @@ _VARIABLES: Final[tuple[tuple[str, str, Callable[[str], Any]], ...]] = (
     ("CLIENT_CERTIFICATE", "client_certificate", str),  # before its key, which is nothing without it
     ("CLIENT_KEY", "client_key", str),
 )
-
-_KEYS: Final = frozenset(each.name for each in fields(OtlpSettings))
-assert all(key in _KEYS for _, key, _ in _VARIABLES)

@@ -8,8 +8,6 @@ statements, ``saga`` the id that holds the steps of one saga and their compensat
 
 from seawall.telemetry.propagation.baggage import BaggageValue
 from seawall.telemetry.propagation.carriers import (
-    ASGI_GETTER,
-    ASGI_SETTER,
     ENVELOPE_GETTER,
     ENVELOPE_SETTER,
     GRPC_GETTER,
@@ -20,8 +18,6 @@ from seawall.telemetry.propagation.carriers import (
     KAFKA_SETTER,
     MQTT_GETTER,
     MQTT_SETTER,
-    WSGI_GETTER,
-    WSGI_SETTER,
 )
 from seawall.telemetry.propagation.propagator import (
     PROPAGATOR,
@@ -32,16 +28,11 @@ from seawall.telemetry.propagation.saga import (
     begin_saga,
     compensated_step,
     compensating,
-    end_saga,
-    recall_saga,
-    remember_saga,
     saga_id,
 )
 from seawall.telemetry.propagation.sql import context_of_sql, sql_with_context
 
 __all__ = [
-    "ASGI_GETTER",
-    "ASGI_SETTER",
     "ENVELOPE_GETTER",
     "ENVELOPE_SETTER",
     "GRPC_GETTER",
@@ -53,8 +44,6 @@ __all__ = [
     "MQTT_GETTER",
     "MQTT_SETTER",
     "PROPAGATOR",
-    "WSGI_GETTER",
-    "WSGI_SETTER",
     "BaggageValue",
     "PropagationStatistics",
     "Propagator",
@@ -62,9 +51,6 @@ __all__ = [
     "compensated_step",
     "compensating",
     "context_of_sql",
-    "end_saga",
-    "recall_saga",
-    "remember_saga",
     "saga_id",
     "sql_with_context",
 ]

@@ -1,8 +1,7 @@
 """Getters and setters: where each protocol keeps its fields.
 
-- **HTTP**: a mapping of headers or a list of pairs, text or bytes, names in any case.
-- **WSGI**: the environment. Servers join repeated headers with commas.
-- **ASGI**: a scope or a message with ``headers``, which are pairs of bytes.
+- **HTTP**: a mapping of headers or a list of pairs, text or bytes, names in any case. Of an ASGI scope, its
+  ``headers``.
 - **MQTT 5**: user properties, a list of pairs of text (W3C Trace Context: MQTT protocol).
 - **MQTT 3.1.1** has no such thing: the fields are in the JSON-RPC envelope, in its member ``context``.
 - **gRPC**: metadata, pairs with names in lower case.
@@ -79,67 +78,15 @@ class HeadersSetter(Setter[MutableHeaders]):
         """Set a header, whatever case it was written in before."""
         if isinstance(carrier, list):
             as_bytes = bool(carrier) and isinstance(carrier[0][0], bytes)
-            _replace(carrier, key, value, as_bytes=as_bytes)
+            texts = {key, key.encode("latin-1")}
+            carrier[:] = [
+                pair for pair in carrier if len(pair[0]) != len(key) or pair[0].lower() not in texts
+            ]
+            carrier.append((key.encode("latin-1"), value.encode("latin-1")) if as_bytes else (key, value))
             return
         for name in [name for name in carrier if len(name) == len(key) and name.lower() == key]:
             del carrier[name]
         carrier[key] = value
-
-
-def _replace(pairs: list[Any], key: str, value: str, *, as_bytes: bool) -> None:
-    texts = {key, key.encode("latin-1")}
-    pairs[:] = [pair for pair in pairs if len(pair[0]) != len(key) or pair[0].lower() not in texts]
-    pairs.append((key.encode("latin-1"), value.encode("latin-1")) if as_bytes else (key, value))
-
-
-@final
-class WsgiGetter(Getter[Mapping[str, Any]]):
-    """Headers in the environment of a WSGI application: ``HTTP_TRACEPARENT``."""
-
-    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
-        """The value of a header; one, which a server may have joined from several."""
-        return _texts((carrier.get(_cgi_name(key)),))
-
-    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
-        """The names of the headers, in lower case and with dashes."""
-        return [name[5:].lower().replace("_", "-") for name in carrier if name.startswith("HTTP_")]
-
-
-@final
-class WsgiSetter(Setter[MutableMapping[str, Any]]):
-    """Headers in the environment of a WSGI application, for what is called inside the process."""
-
-    def set(self, carrier: MutableMapping[str, Any], key: str, value: str) -> None:
-        """Set a header."""
-        carrier[_cgi_name(key)] = value
-
-
-def _cgi_name(key: str) -> str:
-    return f"HTTP_{key.upper().replace('-', '_')}"
-
-
-@final
-class AsgiGetter(Getter[Mapping[str, Any]]):
-    """The headers of an ASGI scope or message."""
-
-    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
-        """The values of a header."""
-        return HTTP_GETTER.get(carrier.get("headers") or (), key)
-
-    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
-        """The names, in lower case."""
-        return HTTP_GETTER.keys(carrier.get("headers") or ())
-
-
-@final
-class AsgiSetter(Setter[MutableMapping[str, Any]]):
-    """The headers of an ASGI scope or message, which get a new list: others may hold the old one."""
-
-    def set(self, carrier: MutableMapping[str, Any], key: str, value: str) -> None:
-        """Set a header."""
-        headers = list(carrier.get("headers") or ())
-        _replace(headers, key, value, as_bytes=True)
-        carrier["headers"] = headers
 
 
 @final
@@ -148,9 +95,7 @@ class PairsGetter(Getter[Pairs | None]):
 
     def get(self, carrier: Pairs | None, key: str) -> list[str] | None:
         """The values of a name."""
-        if carrier is None:
-            return None
-        found = [value for name, value in carrier if name == key]
+        found = [value for name, value in carrier or () if name == key]
         return _texts(found) if found else None
 
     def keys(self, carrier: Pairs | None) -> list[str]:
@@ -204,10 +149,6 @@ class EnvelopeSetter(Setter[MutableMapping[str, Any]]):
 
 HTTP_GETTER: Final = HeadersGetter()
 HTTP_SETTER: Final = HeadersSetter()
-WSGI_GETTER: Final = WsgiGetter()
-WSGI_SETTER: Final = WsgiSetter()
-ASGI_GETTER: Final = AsgiGetter()
-ASGI_SETTER: Final = AsgiSetter()
 MQTT_GETTER: Final = PairsGetter()
 MQTT_SETTER: Final = PairsSetter()
 ENVELOPE_GETTER: Final = EnvelopeGetter()

@@ -7,7 +7,13 @@ before all other entries so that it is the last to be dropped, and beside it whi
     baggage: seawall.saga=order-4711,seawall.compensates=charge-card
 
 Two entries, not one with a property: services that know no sagas pass both on, and some lose properties.
-Between a step and its compensation the saga's log keeps what :func:`remember_saga` gives.
+
+Between a step and its compensation the saga's log keeps the fields, which are short ASCII texts::
+
+    PROPAGATOR.inject(kept)  # with the step, into a dict
+    context = compensating("charge-card", PROPAGATOR.extract(kept))  # when it is undone
+
+The context then has the step's span as a remote parent. Much later, link to that span instead.
 """
 
 from __future__ import annotations
@@ -15,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from opentelemetry.context import get_current
 from opentelemetry.context.context import Context
 
-from seawall.telemetry.propagation.propagator import BAGGAGE_KEY, PROPAGATOR
+from seawall.telemetry.propagation.propagator import BAGGAGE_KEY
+from seawall.telemetry.tracing.current import get_current
 
 SAGA_NAME: Final = "seawall.saga"
 """The entry of baggage that holds the id."""
@@ -71,47 +77,6 @@ def compensated_step(context: Context | None = None) -> str | None:
         context: The current one, if none is given.
     """
     return _text(COMPENSATES_NAME, context)
-
-
-def end_saga(context: Context | None = None) -> Context:
-    """Say that what follows belongs to no saga any more.
-
-    Args:
-        context: The current one, if none is given.
-
-    Returns:
-        A context to attach.
-    """
-    return _with({}, context)
-
-
-def remember_saga(context: Context | None = None) -> dict[str, str]:
-    """What the saga's log has to keep beside a step, so that its compensation can be told whose it is.
-
-    Args:
-        context: The current one, if none is given.
-
-    Returns:
-        The fields of the trace and of the baggage, in ASCII, no longer than the limits of those.
-    """
-    kept: dict[str, str] = {}
-    PROPAGATOR.inject(kept, context)
-    return kept
-
-
-def recall_saga(kept: Mapping[str, str], compensates: str | None = None) -> Context:
-    """Take up a saga again from what its log kept.
-
-    Args:
-        kept: What :func:`remember_saga` gave.
-        compensates: The step to be undone; None to go on as it was kept.
-
-    Returns:
-        A context to attach: the saga with the rest of its baggage, and the step's span as a remote parent.
-        For a compensation much later, link to that span instead of making it the parent.
-    """
-    context = PROPAGATOR.extract(kept)
-    return context if compensates is None else compensating(compensates, context)
 
 
 def _baggage(context: Context | None) -> Mapping[str, object]:

@@ -6,23 +6,14 @@ baggage stays behind unless it is asked for.
 
 from __future__ import annotations
 
-from typing import Final
-
 from opentelemetry.context.context import Context
 
-from seawall.telemetry.propagation.propagator import PROPAGATOR, Propagator
+from seawall.telemetry.propagation.propagator import BAGGAGE, PROPAGATOR
 from seawall.wire.tracecontext.sql_comment import read_comment, write_comment
-
-_WITHOUT_BAGGAGE: Final = Propagator(baggage=False)
 
 
 def sql_with_context(
-    sql: str,
-    context: Context | None = None,
-    *,
-    baggage: bool = False,
-    beside_others: bool = False,
-    double_percent: bool = False,
+    sql: str, context: Context | None = None, *, baggage: bool = False, double_percent: bool = False
 ) -> str:
     """Add the trace to a statement, as a comment behind its last token.
 
@@ -32,16 +23,18 @@ def sql_with_context(
         sql: Any text.
         context: The current one, if none is given.
         baggage: Send baggage too.
-        beside_others: Also to a statement that has comments already.
-        double_percent: Write ``%%`` for a percent sign, for drivers to which one marks a parameter.
+        double_percent: Write ``%%`` for a percent sign, for drivers to which one marks a parameter (psycopg,
+            if the call has parameters).
 
     Returns:
         The statement with the comment; the same text where
         :func:`~seawall.wire.tracecontext.sql_comment.write_comment` leaves it alone, or there is no trace.
     """
-    carrier: dict[str, str] = {}
-    (PROPAGATOR if baggage else _WITHOUT_BAGGAGE).inject(carrier, context)
-    return write_comment(sql, carrier, beside_others=beside_others, double_percent=double_percent)
+    fields: dict[str, str] = {}
+    PROPAGATOR.inject(fields, context)
+    if not baggage:
+        fields.pop(BAGGAGE, None)
+    return write_comment(sql, fields, double_percent=double_percent) if fields else sql
 
 
 def context_of_sql(sql: str | bytes, context: Context | None = None, *, baggage: bool = False) -> Context:
@@ -55,4 +48,7 @@ def context_of_sql(sql: str | bytes, context: Context | None = None, *, baggage:
     Returns:
         The context with what was found; the same one, if nothing was.
     """
-    return (PROPAGATOR if baggage else _WITHOUT_BAGGAGE).extract(read_comment(sql), context)
+    fields = read_comment(sql)
+    if not baggage:
+        fields.pop(BAGGAGE, None)
+    return PROPAGATOR.extract(fields, context)

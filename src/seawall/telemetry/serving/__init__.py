@@ -2,23 +2,22 @@
 
 Processes start a :class:`TelemetryServer`; applications with a server of their own mount
 :func:`metrics_routes` and :func:`status_routes`. It needs Starlette, uvicorn and msgspec, which the extra
-``telemetry`` brings. It measures nothing: the page of metrics comes from a :class:`PageWriter`, such as
-:class:`ExpositionPage`, health from :class:`Checks`, and what the status API shows from the parts that
-register it.
+``telemetry`` brings. It measures nothing: the page of metrics comes from a :class:`Scraper`, which the writer
+of ``exposition`` is, health from :class:`Checks`, and what the status API shows from the parts that register
+it.
 """
 
 from seawall.telemetry.serving.access import Access, Binding, Caller, Role, Tls, Token
 from seawall.telemetry.serving.checks import Checks, ChecksStatistics
-from seawall.telemetry.serving.gate import Gate, GateStatistics, Limits
+from seawall.telemetry.serving.gate import GateStatistics, Limits
 from seawall.telemetry.serving.health import Check, CheckFailed, CheckResult, Probe, Report, Status
 from seawall.telemetry.serving.listener import ListenerStatistics
-from seawall.telemetry.serving.pages import ExpositionPage, PageWriter
+from seawall.telemetry.serving.pages import Scrape, Scraper
 from seawall.telemetry.serving.server import (
     METRICS_BINDING,
     STATUS_BINDING,
     ServerStatistics,
     TelemetryServer,
-    application,
     metrics_routes,
     status_routes,
 )
@@ -35,22 +34,20 @@ __all__ = [
     "CheckResult",
     "Checks",
     "ChecksStatistics",
-    "ExpositionPage",
-    "Gate",
     "GateStatistics",
     "Limits",
     "ListenerStatistics",
-    "PageWriter",
     "Probe",
     "Report",
     "Role",
+    "Scrape",
+    "Scraper",
     "ServerStatistics",
     "Status",
     "StatusApi",
     "TelemetryServer",
     "Tls",
     "Token",
-    "application",
     "metrics_routes",
     "status_routes",
 ]

@@ -7,8 +7,8 @@ The rules, from the safest default on:
   set: then ``anonymous`` reads and tokens order.
 - An address that others can reach and no token required is refused, unless ``allow_unauthenticated`` is set.
   Client certificates (``tls.client_ca``) count as authentication.
-- While anybody on loopback may read, a request must call this machine by an address or ``localhost``: a web
-  page that lets its own name point to 127.0.0.1 doesn't.
+- While anybody on loopback may read, a request without a token must call this machine by an address or
+  ``localhost``: a web page that lets its own name point to 127.0.0.1 doesn't.
 
 A token is kept as its SHA-256 digest only, and a presented one is hashed and compared with every digest in
 constant time, so that neither length, nor common beginnings, nor which token it was can be learnt from the
@@ -47,7 +47,8 @@ _TOKEN_ALLOWED: Final = (
     " and '-._~+/', with '=' only at its end"
 )
 _MAKE_ONE: Final = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+_LOOPBACK_NAME: Final = "localhost"
+"""The only name that resolvers keep on this machine (RFC 6761, section 6.3)."""
 
 
 class Role(enum.IntEnum):
@@ -184,7 +185,8 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         problems = []
         try:
-            context.load_cert_chain(self.certificate, self.key)
+            # Without that function, OpenSSL asks the terminal for an encrypted key's password, and waits.
+            context.load_cert_chain(self.certificate, self.key, password=lambda: "")
         except (OSError, ValueError) as error:
             allowed = f"PEM files that belong together ({_why(error)})"
             problems.append(Problem(f"{prefix}.tls.certificate, {prefix}.tls.key", self.certificate, allowed))
@@ -258,7 +260,7 @@ class Binding:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can connect there, as far as the text tells."""
-    if host.lower() in _LOOPBACK_NAMES:
+    if host.lower() == _LOOPBACK_NAME:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -273,7 +275,7 @@ def names_this_machine(host: str) -> bool:
         name = name[1:].partition("]")[0]
     elif name.count(":") == 1:
         name = name.partition(":")[0]
-    if name in _LOOPBACK_NAMES:
+    if name == _LOOPBACK_NAME:
         return True
     try:
         ipaddress.ip_address(name)

@@ -36,7 +36,7 @@ from seawall.kernel.errors import UsageError
 from seawall.kernel.units import format_duration
 from seawall.telemetry.serving.health import Check, CheckResult, Probe, Report, judge
 
-__all__ = ["CHECKS_MAX", "HOLDS_MAX", "Checks", "ChecksStatistics", "SystemClock"]
+__all__ = ["CHECKS_MAX", "HOLDS_MAX", "Checks", "ChecksStatistics"]
 
 CHECKS_MAX: Final = 64
 """More dependencies than a process has; a loop that registers checks by mistake ends here."""
@@ -46,14 +46,6 @@ CONCURRENCY: Final = 16
 """Checks that run at one time, unless told otherwise."""
 
 _Outcome = tuple[object, BaseException | None]
-
-
-class SystemClock:
-    """Monotonic time of this machine."""
-
-    __slots__ = ()
-
-    monotonic = staticmethod(time.monotonic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +98,7 @@ class Checks:
     def __init__(self, clock: Clock | None = None, *, concurrency: int = CONCURRENCY) -> None:
         if concurrency < 1:
             raise UsageError(f"concurrency = {concurrency!r}: allowed are numbers from 1")
-        self._clock: Clock = SystemClock() if clock is None else clock
+        self._clock: Clock = time if clock is None else clock
         self._began = self._clock.monotonic()
         self._slots: dict[str, _Slot] = {}
         self._holds: dict[str, None] = {}
@@ -130,8 +122,8 @@ class Checks:
     def remove(self, name: str) -> None:
         """Forget a check; one that is not there is no mistake."""
         slot = self._slots.pop(name, None)
-        if slot is not None:
-            _give_up(slot)
+        if slot is not None and slot.work is not None:
+            slot.work.cancel()  # whoever asked already is told that, and not cancelled with it
 
     def hold(self, reason: str) -> None:
         """Be unready until :meth:`release`, whatever the checks say: while starting or draining.
@@ -167,7 +159,9 @@ class Checks:
         """Cancel what runs; threads are left to themselves."""
         rounds = [slot.round for slot in self._slots.values() if slot.round is not None]
         for slot in self._slots.values():
-            _give_up(slot)
+            for running in (slot.round, slot.work):
+                if running is not None:
+                    running.cancel()
         await asyncio.gather(*rounds, return_exceptions=True)
 
     def statistics(self) -> ChecksStatistics:
@@ -256,19 +250,15 @@ class Checks:
             return False, f"no answer within {format_duration(check.timeout_s)}", {}
         if work.cancelled():
             return False, "the check was cancelled", {}
-        return judge(*work.result())
+        try:
+            return judge(*work.result())
+        except Exception as error:  # noqa: BLE001 -- mappings can be of any class
+            return judge(None, error)
 
 
 def _returned(slot: _Slot, work: asyncio.Future[_Outcome]) -> None:
     if slot.work is work:
         slot.work = None
-
-
-def _give_up(slot: _Slot) -> None:
-    if slot.round is not None:
-        slot.round.cancel()
-    if slot.work is not None:
-        slot.work.cancel()
 
 
 async def _called(call: Callable[[], object]) -> _Outcome:

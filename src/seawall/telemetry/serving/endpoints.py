@@ -5,10 +5,9 @@ Refusals, in the order they are decided:
 =====  =======================================================================================
 503    no place at the gate, or later no time
 405    the path doesn't know the method; ``Allow`` names those it knows
-421    the request calls this machine by a name, while anybody on loopback may read
+421    a stranger calls this machine by a name, while anybody on loopback may read
 401    nobody knows who asks; ``WWW-Authenticate`` says how to tell
 403    the role is not enough
-406    none of the media types of the answer is wanted
 400    or 408, 413, 415, 422: what is wrong with the request's parameters or body
 =====  =======================================================================================
 
@@ -19,10 +18,8 @@ behave alike wherever they are mounted. ``pages`` and ``operations`` say what is
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -30,14 +27,7 @@ from seawall.telemetry.serving.access import Access, Caller, Role, names_this_ma
 from seawall.telemetry.serving.gate import Gate, send_problem
 from seawall.telemetry.serving.problems import ProblemDetails, Refused
 
-__all__ = ["Answer", "Endpoint", "Handler", "Request", "accepts", "header"]
-
-SLICE_BYTES: Final = 65_536
-"""Compressed in one go: about a millisecond at level 1."""
-GZIP_MIN_BYTES: Final = 1_024
-"""Shorter answers are sent as they are."""
-GZIP_LEVEL: Final = 1
-"""A status page is read once; the loop is shared with everybody."""
+__all__ = ["Answer", "Endpoint", "Handler", "Request", "header"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Request:
     caller: Caller | None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a handler answers.
 
@@ -63,14 +53,12 @@ class Answer:
         status: HTTP status.
         content_type: Media type; empty for an answer without a body.
         body: The whole of it, or slices of it; between slices the loop does other work.
-        encoding: How it is encoded already; empty if it is not.
         headers: Further headers.
     """
 
     status: int = 200
     content_type: str = "application/json"
-    body: bytes | Iterable[bytes] | AsyncIterator[bytes] = b""
-    encoding: str = ""
+    body: bytes | Iterable[bytes] = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,7 +73,8 @@ class Endpoint:
         access: Who is let in.
         handlers: What is done, by method; ``HEAD`` goes with ``GET``.
         roles: The least role by method; ``None`` lets everybody in, and the handler sees who asks.
-        local_only: Whether requests that call this machine by a name are turned away.
+        local_only: Whether strangers that call this machine by a name are turned away, or not known where
+            everybody is let in.
     """
 
     def __init__(
@@ -95,7 +84,7 @@ class Endpoint:
         handlers: Mapping[str, Handler],
         roles: Mapping[str, Role | None],
         *,
-        local_only: bool = False,
+        local_only: bool,
     ) -> None:
         self._gate = gate
         self._access = access
@@ -123,130 +112,63 @@ class Endpoint:
         if handler is None:
             detail = f"This path knows {self._allow}."
             raise Refused(ProblemDetails(status=405, detail=detail, headers={"Allow": self._allow}))
-        host = header(scope, b"host")
-        if self._local_only and host is not None and not names_this_machine(host):
-            raise Refused(ProblemDetails(status=421, detail="Call this machine by its address or localhost."))
-        needed = self._roles[method]
-        caller = self._access.identify(header(scope, b"authorization"))
-        if needed is not None:
-            self._check_role(scope, caller, needed)
-        return await handler(Request(scope, receive, caller))
+        return await handler(Request(scope, receive, self._caller(scope, self._roles[method])))
 
-    def _check_role(self, scope: Scope, caller: Caller | None, needed: Role) -> None:
-        if caller is None or (caller.role < needed and header(scope, b"authorization") is None):
+    def _caller(self, scope: Scope, needed: Role | None) -> Caller | None:
+        authorization, host = header(scope, b"authorization"), header(scope, b"host")
+        caller = self._access.identify(authorization)
+        if self._local_only and authorization is None and host is not None and not names_this_machine(host):
+            if needed is not None:
+                detail = "Call this machine by its address or localhost."
+                raise Refused(ProblemDetails(status=421, detail=detail))
+            caller = None
+        if needed is not None and (caller is None or caller.role < needed):
+            raise self._refusal(caller, needed, presented=authorization is not None)
+        return caller
+
+    def _refusal(self, caller: Caller | None, needed: Role, *, presented: bool) -> Refused:
+        if caller is None or not presented:
             self._gate.unauthenticated += 1
-            challenge = 'Bearer realm="seawall"'
-            if header(scope, b"authorization") is not None:
-                challenge += ', error="invalid_token"'
-            headers = {"WWW-Authenticate": challenge}
+            challenge = 'Bearer realm="seawall"' + (', error="invalid_token"' if presented else "")
             detail = "This needs a bearer token that is known here."
-            raise Refused(ProblemDetails(status=401, detail=detail, headers=headers))
-        if caller.role < needed:
-            self._gate.forbidden += 1
-            role = needed.name.lower()
-            headers = {
-                "WWW-Authenticate": f'Bearer realm="seawall", error="insufficient_scope", scope="{role}"'
-            }
-            raise Refused(ProblemDetails(status=403, detail=f"This needs the role {role}.", headers=headers))
+            headers = {"WWW-Authenticate": challenge}
+            return Refused(ProblemDetails(status=401, detail=detail, headers=headers))
+        self._gate.forbidden += 1
+        role = needed.name.lower()
+        challenge = f'Bearer realm="seawall", error="insufficient_scope", scope="{role}"'
+        headers = {"WWW-Authenticate": challenge}
+        return Refused(ProblemDetails(status=403, detail=f"This needs the role {role}.", headers=headers))
 
 
 async def _send(answer: Answer, scope: Scope, send: Send) -> None:
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **answer.headers}
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", **answer.headers}
     if answer.content_type:
-        headers["Content-Type"] = answer.content_type
-    if answer.encoding:
-        headers["Content-Encoding"] = answer.encoding
+        headers["content-type"] = answer.content_type
     body = answer.body
-    if isinstance(body, bytes) and not answer.encoding and answer.content_type:
-        headers["Vary"] = "Accept-Encoding"
-        if len(body) >= GZIP_MIN_BYTES and accepts(
-            header(scope, b"accept-encoding") or "", "gzip", exact=True
-        ):
-            headers["Content-Encoding"] = "gzip"
-            body = await _gzipped(body)
-    if isinstance(body, bytes):
-        if answer.status != 204:
-            headers["Content-Length"] = str(len(body))
-        await send(_start(answer.status, headers))
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    if isinstance(body, bytes) and answer.status != 204:
+        headers["content-length"] = str(len(body))
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    start = {"type": "http.response.start", "status": answer.status, "headers": raw}
+    if isinstance(body, bytes) or scope["method"] == "HEAD":
+        await send(start)
+        whole = body if isinstance(body, bytes) and scope["method"] != "HEAD" else b""
+        await send({"type": "http.response.body", "body": whole})
         return
-    if scope["method"] == "HEAD":
-        await send(_start(answer.status, headers))
-        await send({"type": "http.response.body", "body": b""})
-        return
-    await _send_slices(answer.status, headers, body, send)
-
-
-async def _send_slices(
-    status: int, headers: Mapping[str, str], body: Iterable[bytes] | AsyncIterator[bytes], send: Send
-) -> None:
-    slices = body if isinstance(body, AsyncIterator) else _in_turns(body)
     # The first slice comes before the headers: what fails at once can still be told by a status.
     begun = False
-    async for piece in slices:
-        if not piece:
-            continue  # a pause: its writer gathers
-        if not begun:
-            await send(_start(status, headers))
-            begun = True
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    for piece in body:
+        if piece:  # else it is a pause: its writer gathers
+            if not begun:
+                await send(start)
+                begun = True
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
     if not begun:
-        await send(_start(status, headers))
+        await send(start)
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _in_turns(slices: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for piece in slices:
-        yield piece
-        await asyncio.sleep(0)
-
-
-async def _gzipped(body: bytes) -> bytes:
-    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    packed = bytearray()
-    for begin in range(0, len(body), SLICE_BYTES):
-        packed += packer.compress(body[begin : begin + SLICE_BYTES])
-        await asyncio.sleep(0)
-    return bytes(packed + packer.flush())
-
-
-def _start(status: int, headers: Mapping[str, str]) -> dict[str, object]:
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": status, "headers": raw}
 
 
 def header(scope: Scope, name: bytes) -> str | None:
     """A request's header; several of one name are joined as RFC 9110, section 5.3, says."""
     values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
     return ", ".join(values) if values else None
-
-
-def accepts(wanted: str, offered: str, *, exact: bool = False) -> bool:
-    """Whether an ``Accept`` or ``Accept-Encoding`` header takes something (RFC 9110, section 12.5).
-
-    Args:
-        wanted: The header; empty takes any media type.
-        offered: Media type without parameters, or name of an encoding.
-        exact: Whether an empty header takes nothing, as for encodings.
-    """
-    if not wanted.strip():
-        return not exact
-    best, specific = 0.0, -1
-    kind = offered.partition("/")[0]
-    for entry in wanted.split(","):
-        name, *parameters = (part.strip().lower() for part in entry.split(";"))
-        rank = {offered: 2, f"{kind}/*": 1, "*/*": 0, "*": 0}.get(name, -1)
-        if rank > specific:
-            specific, best = rank, _quality(parameters)
-    return best > 0.0
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0

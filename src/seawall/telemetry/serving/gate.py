@@ -1,8 +1,8 @@
 """Limits of a listener: how many requests at a time, how long, how large; all that is turned away is counted.
 
-A gate is passed by every request before anything else looks at it. Health pages have a gate of their own,
-so that a flood of scrapes does not make a process look dead. What a request does behind it is the matter of
-``endpoints``; what a connection does outside of requests is that of ``listener``.
+A gate is passed by every request before anything else looks at it. Each health page has a gate of its own, so
+that neither a flood of scrapes nor slow checks of readiness make a process look dead. What a request does
+behind it is the matter of ``endpoints``; what a connection does outside of requests is that of ``listener``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Limits:
     Attributes:
         connections: Open at one time; more are closed at once.
         requests: Worked on at one time; more are told to come back.
-        health_requests: Those of the health pages, which have places of their own.
+        health_requests: Those of each health page, which have places of their own.
         handshake_s: Seconds until TLS has to stand.
         header_s: Seconds from the first byte of a request to the end of its headers.
         body_s: Seconds for a request's body.
@@ -203,7 +203,7 @@ async def read_body(scope: Scope, receive: Receive, gate: Gate) -> bytes:
     """
     limit = gate.limits.body_bytes
     declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdigit() and int(declared[:20]) > limit:  # more digits are refused by the listener
         gate.too_large += 1
         raise _too_large(limit)
     body = bytearray()

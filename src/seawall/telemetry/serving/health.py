@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 from seawall.kernel.errors import PolicyError, Problem, SeawallError
@@ -236,12 +237,18 @@ def judge(answer: object, error: BaseException | None) -> tuple[bool, str, dict[
 
 
 def _figures(details: Mapping[object, object] | Mapping[str, Scalar]) -> dict[str, Scalar]:
-    shown: dict[str, Scalar] = {}
-    for key, value in list(details.items())[:DETAILS_MAX]:
-        shown[_line(str(key))] = value if isinstance(value, bool | int | float) else _line(str(value))
-    return shown
+    # Nothing but plain values, and no method of others: their texts may hold anything, and take any time.
+    return {_line(key): _figure(value) for key, value in islice(details.items(), DETAILS_MAX)}
 
 
-def _line(text: str) -> str:
-    one_line = " ".join(text.split())
+def _figure(value: object) -> Scalar:
+    if value is None or type(value) in {bool, int, float}:
+        return value  # type: ignore[return-value]  # it is one
+    return _line(value)
+
+
+def _line(text: object) -> str:
+    if type(text) is not str:
+        return f"<{type(text).__name__}>"
+    one_line = " ".join(text.split()).encode(errors="replace").decode()  # without lone surrogates
     return one_line if len(one_line) <= TEXT_MAX_CHARACTERS else one_line[: TEXT_MAX_CHARACTERS - 1] + "…"

@@ -32,14 +32,15 @@ from email.utils import formatdate
 from typing import Any, Final
 
 import h11
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from seawall.kernel.errors import UsageError
 from seawall.telemetry.serving.access import Binding
-from seawall.telemetry.serving.gate import CONNECTION, Limits
+from seawall.telemetry.serving.gate import CONNECTION, Limits, send_problem
+from seawall.telemetry.serving.problems import ProblemDetails
 
 __all__ = ["Listener", "ListenerStatistics"]
 
@@ -47,6 +48,11 @@ BACKLOG: Final = 128
 """Connections the kernel keeps until they are accepted."""
 
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+_AMBIGUOUS: Final = ProblemDetails(
+    status=400, detail="The length of the body is told in two ways.", headers={"Connection": "close"}
+)
+_LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 _SILENT: Final = logging.Logger("silent", logging.CRITICAL + 10)  # noqa: LOG001 -- getLogger shares
 """Stands outside the process's loggers and says nothing."""
@@ -61,7 +67,7 @@ class ListenerStatistics:
         accepted: Connections so far; with TLS, those whose handshake succeeded.
         refused: Closed at once because too many were open.
         too_slow: Cut because a request's headers did not come in time.
-        malformed: Closed because what came was no HTTP.
+        malformed: Closed because what came was no HTTP, or could be read in two ways.
         cut: Ended by force: in the middle of an answer, or because the client did not take the rest.
     """
 
@@ -271,8 +277,17 @@ class Listener:
             h11_max_incomplete_event_size=limits.header_bytes,
         )
         config.load()
-        config.loaded_app = self._app  # without what uvicorn wraps around it, which logs
         state = _State(limits)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            # What a proxy before this server took for the end may be another one (RFC 9112, section 6.1).
+            if {name for name, _ in scope["headers"]} >= _LENGTHS:
+                state.malformed += 1
+                await send_problem(_AMBIGUOUS, send)
+            else:
+                await self._app(scope, receive, send)
+
+        config.loaded_app = app  # without what uvicorn wraps around it, which logs
         loop = asyncio.get_running_loop()
         self._server = await self._bind(loop, lambda: _Connection(config, state, {}, loop), context)
         self._state = state

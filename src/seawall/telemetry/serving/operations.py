@@ -21,7 +21,7 @@ from seawall.kernel.errors import PolicyError, UsageError
 from seawall.kernel.ids import new_id
 from seawall.telemetry.serving import openapi
 from seawall.telemetry.serving.access import Access, Role
-from seawall.telemetry.serving.endpoints import Answer, Endpoint, Handler, Request, accepts, header
+from seawall.telemetry.serving.endpoints import Answer, Endpoint, Handler, Request, header
 from seawall.telemetry.serving.gate import Gate, read_body
 from seawall.telemetry.serving.problems import ProblemDetails, Refused, of_error
 from seawall.telemetry.serving.status import Operation, StatusApi, properties_of
@@ -41,11 +41,12 @@ def operation_endpoints(
 ) -> dict[str, Endpoint]:
     """The endpoints by path, the document's included; closes the registry."""
     api.close()
-    text = msgspec.json.encode(openapi.document(api, access))
+    text = openapi.document(api, access)
 
     async def read_document(request: Request) -> Answer:
-        _check_accept(request)
-        return Answer(body=text)
+        # Paths are those of the API; where an application has mounted it is known by its requests only.
+        servers = [{"url": request.scope.get("root_path") or "/"}]
+        return Answer(body=msgspec.json.encode({**text, "servers": servers}))
 
     handlers: dict[str, dict[str, Handler]] = {OPENAPI_PATH: {"GET": read_document}}
     roles: dict[str, dict[str, Role | None]] = {OPENAPI_PATH: {"GET": Role.VIEWER}}
@@ -65,8 +66,6 @@ def _handler(operation: Operation, gate: Gate, on_error: OnError | None) -> Hand
     members = {} if operation.body is None else properties_of(operation, operation.body) or {}
 
     async def handle(request: Request) -> Answer:
-        if operation.answer is not None:
-            _check_accept(request)
         if operation.body is not None:
             given: tuple[object, ...] = (await _body(operation, request, gate, members), request.caller)
         elif operation.parameters is not None:
@@ -112,11 +111,6 @@ def _told(error: BaseException, on_error: OnError | None, gate: Gate) -> Problem
         with suppress(Exception):
             on_error(correlation_id, error)
     return problem
-
-
-def _check_accept(request: Request) -> None:
-    if not accepts(header(request.scope, b"accept") or "", "application/json"):
-        raise Refused(ProblemDetails(status=406, detail="The answer is application/json."))
 
 
 def _no_query(request: Request) -> None:

@@ -1,14 +1,14 @@
-"""The pages for machines: ``/metrics``, ``/health``, ``/ready`` and the latter two's aliases.
+"""The pages for machines: ``/metrics``, ``/health`` and ``/ready``.
 
-``/metrics`` is written by somebody else (:class:`PageWriter`); here its slices are sent one by one, and the
-loop does other work in between. The health pages are read by everybody, since what restarts a container has
-no token; reasons and figures of a check are shown only to those who may read the status API.
+``/metrics`` is written by somebody else (:class:`Scraper`); here its slices are sent one by one, and the loop
+does other work in between. The health pages are read by everybody, since what restarts a container has no
+token; reasons and figures of a check are shown only to those who may read the status API.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,112 +18,62 @@ from seawall.telemetry.serving.endpoints import Answer, Endpoint, Handler, Reque
 from seawall.telemetry.serving.gate import Gate
 from seawall.telemetry.serving.health import Probe
 
-__all__ = [
-    "LIVE_PATHS",
-    "METRICS_PATH",
-    "READY_PATHS",
-    "ExpositionPage",
-    "PageWriter",
-    "health_endpoints",
-    "metrics_endpoint",
-]
+__all__ = ["HEALTH_PATHS", "METRICS_PATH", "Scrape", "Scraper", "health_endpoint", "metrics_endpoint"]
 
 METRICS_PATH: Final = "/metrics"
-LIVE_PATHS: Final = ("/health", "/healthz/live")
-READY_PATHS: Final = ("/ready", "/healthz/ready")
-
-
-@runtime_checkable
-class PageWriter(Protocol):
-    """Writes the page of metrics."""
-
-    async def write(
-        self, accept: str, accept_encoding: str
-    ) -> tuple[Iterator[bytes] | AsyncIterator[bytes], str, str]:
-        """Negotiate and write.
-
-        Args:
-            accept: The scraper's ``Accept`` header; empty without one.
-            accept_encoding: Its ``Accept-Encoding`` header.
-
-        Returns: Slices of the page, each short enough not to hold the loop; its content type; its content
-            encoding, empty or ``identity`` if it has none.
-        """
-        ...
+HEALTH_PATHS: Final = {Probe.LIVENESS: "/health", Probe.READINESS: "/ready"}
 
 
 class Scrape(Protocol):
-    """The answer to one scrape, as ``exposition`` has it."""
+    """The answer to one scrape."""
 
     @property
     def headers(self) -> Sequence[tuple[str, str]]:
-        """Content type and encoding, in lower case."""
+        """The content type, and what else belongs to the answer; names are in lower case."""
         ...
 
     @property
     def slices(self) -> Iterator[bytes]:
-        """The body; an empty slice is a pause."""
+        """The body, each slice short enough not to hold the loop; an empty one is a pause."""
         ...
 
 
 class Scraper(Protocol):
-    """Answers scrapes, as the writer of ``exposition`` does; neither imports the other."""
+    """Writes the page of metrics, as the writer of ``exposition`` does; neither imports the other."""
 
     def scrape(self, accept: str | None = None, accept_encoding: str | None = None, /) -> Scrape:
-        """Answer one."""
+        """Answer one scrape; nothing is written before the first slice is asked for.
+
+        Args:
+            accept: The scraper's ``Accept`` header.
+            accept_encoding: Its ``Accept-Encoding`` header.
+        """
         ...
 
 
-class ExpositionPage:
-    """The page of metrics of an exposition's writer.
-
-    Args:
-        scraper: The writer.
-    """
-
-    __slots__ = ("_scraper",)
-
-    def __init__(self, scraper: Scraper) -> None:
-        self._scraper = scraper
-
-    async def write(self, accept: str, accept_encoding: str) -> tuple[Iterator[bytes], str, str]:
-        """See :class:`PageWriter`; nothing is written before the first slice is asked for."""
-        scrape = self._scraper.scrape(accept or None, accept_encoding or None)
-        headers = dict(scrape.headers)
-        return scrape.slices, headers["content-type"], headers.get("content-encoding", "")
-
-
-def metrics_endpoint(writer: PageWriter, gate: Gate, access: Access, *, local_only: bool) -> Endpoint:
+def metrics_endpoint(scraper: Scraper, gate: Gate, access: Access, *, local_only: bool) -> Endpoint:
     """The page of metrics, for viewers."""
 
     async def metrics(request: Request) -> Answer:
-        slices, content_type, encoding = await writer.write(
-            header(request.scope, b"accept") or "", header(request.scope, b"accept-encoding") or ""
-        )
-        return Answer(
-            content_type=content_type,
-            body=slices,
-            encoding="" if encoding == "identity" else encoding,
-            headers={"Vary": "Accept, Accept-Encoding"},
-        )
+        scope = request.scope
+        scrape = scraper.scrape(header(scope, b"accept"), header(scope, b"accept-encoding"))
+        headers = dict(scrape.headers)
+        return Answer(content_type=headers.pop("content-type"), body=scrape.slices, headers=headers)
 
     return Endpoint(gate, access, {"GET": metrics}, {"GET": Role.VIEWER}, local_only=local_only)
 
 
-def health_endpoints(checks: Checks, gate: Gate, access: Access) -> dict[str, Endpoint]:
-    """The health pages by path, for everybody."""
-    found = {}
-    for probe, paths in ((Probe.LIVENESS, LIVE_PATHS), (Probe.READINESS, READY_PATHS)):
-        handler = _page(checks, probe)
-        endpoint = Endpoint(gate, access, {"GET": handler}, {"GET": None})
-        found.update(dict.fromkeys(paths, endpoint))
-    return found
+def health_endpoint(
+    probe: Probe, checks: Checks, gate: Gate, access: Access, *, local_only: bool
+) -> Endpoint:
+    """A health page, for everybody."""
+    return Endpoint(gate, access, {"GET": _page(checks, probe)}, {"GET": None}, local_only=local_only)
 
 
 def _page(checks: Checks, probe: Probe) -> Handler:
     async def page(request: Request) -> Answer:
         report = await checks.report(probe)
-        full = request.caller is not None and request.caller.role >= Role.VIEWER
-        return Answer(status=report.http_status, body=msgspec.json.encode(report.document(full=full)))
+        shown = report.document(full=request.caller is not None)
+        return Answer(status=report.http_status, body=msgspec.json.encode(shown))
 
     return page

@@ -7,23 +7,29 @@ own mount the routes instead (:func:`metrics_routes`, :func:`status_routes`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Scope, Send
 
-from seawall.kernel.errors import PolicyError, UsageError
+from seawall.kernel.errors import PolicyError, Problem, UsageError
 from seawall.telemetry.serving.access import Access, Binding, is_loopback
 from seawall.telemetry.serving.checks import Checks, ChecksStatistics
 from seawall.telemetry.serving.endpoints import Endpoint
 from seawall.telemetry.serving.gate import Gate, GateStatistics, Limits, send_problem
+from seawall.telemetry.serving.health import Probe
 from seawall.telemetry.serving.listener import Listener, ListenerStatistics
 from seawall.telemetry.serving.operations import OnError, operation_endpoints
-from seawall.telemetry.serving.pages import METRICS_PATH, PageWriter, health_endpoints, metrics_endpoint
+from seawall.telemetry.serving.pages import (
+    HEALTH_PATHS,
+    METRICS_PATH,
+    Scraper,
+    health_endpoint,
+    metrics_endpoint,
+)
 from seawall.telemetry.serving.problems import ProblemDetails
 from seawall.telemetry.serving.status import StatusApi
 
@@ -32,7 +38,6 @@ __all__ = [
     "STATUS_BINDING",
     "ServerStatistics",
     "TelemetryServer",
-    "application",
     "metrics_routes",
     "status_routes",
 ]
@@ -49,7 +54,7 @@ class ServerStatistics:
 
     Attributes:
         listeners: Connections, by listener.
-        gates: Requests, by listener; those of the health pages as ``health``.
+        gates: Requests, by listener; those of the health pages as ``liveness`` and ``readiness``.
         checks: Health checks.
     """
 
@@ -59,71 +64,59 @@ class ServerStatistics:
 
 
 def metrics_routes(
-    writer: PageWriter,
-    checks: Checks,
-    *,
-    access: Access | None = None,
-    limits: Limits | None = None,
-    gates: tuple[Gate, Gate] | None = None,
-    local_only: bool = False,
+    scraper: Scraper, checks: Checks, *, access: Access, limits: Limits | None = None
 ) -> list[BaseRoute]:
     """``/metrics`` and the health pages, for an application's own Starlette or FastAPI router.
 
     Args:
-        writer: Writes the page of metrics.
+        scraper: Writes the page of metrics.
         checks: The health checks.
-        access: Who is let in; everybody reads without it.
+        access: Who is let in.
         limits: What requests are given.
-        gates: That of the metrics and that of the health pages, if somebody wants to read them.
-        local_only: Whether requests that call this machine by a name are turned away.
+
+    Raises:
+        PolicyError: Nobody has to say who they are, and that isn't said to be meant: who can reach the
+            application is not known here.
     """
-    access = Access() if access is None else access
-    gate, health_gate = _gates(limits) if gates is None else gates
-    metrics = metrics_endpoint(writer, gate, access, local_only=local_only)
-    return _routes({METRICS_PATH: metrics, **health_endpoints(checks, health_gate, access)})
+    _check(access)
+    limits = Limits() if limits is None else limits
+    metrics = metrics_endpoint(scraper, Gate(limits), access, local_only=False)
+    health = _health_endpoints(checks, _health_gates(limits), access, local_only=False)
+    return _routes({METRICS_PATH: metrics, **health})
 
 
 def status_routes(
     api: StatusApi,
     checks: Checks,
     *,
-    access: Access | None = None,
+    access: Access,
     limits: Limits | None = None,
-    gates: tuple[Gate, Gate] | None = None,
     on_error: OnError | None = None,
-    local_only: bool = False,
 ) -> list[BaseRoute]:
     """The status API, its document and the health pages, for an application's Starlette or FastAPI router.
 
     Args:
         api: What is offered; it takes no more registrations afterwards.
         checks: The health checks.
-        access: Who is let in; without it everybody reads, and nobody gives orders.
+        access: Who is let in.
         limits: What requests are given.
-        gates: That of the API and that of the health pages, if somebody wants to read them.
         on_error: Told the correlation id and the error behind a failed operation.
-        local_only: Whether requests that call this machine by a name are turned away.
+
+    Raises:
+        PolicyError: As of :func:`metrics_routes`.
     """
-    access = Access() if access is None else access
-    gate, health_gate = _gates(limits) if gates is None else gates
-    endpoints = operation_endpoints(api, gate, access, on_error=on_error, local_only=local_only)
-    return _routes({**endpoints, **health_endpoints(checks, health_gate, access)})
-
-
-def application(routes: Sequence[BaseRoute]) -> ASGIApp:
-    """An application of these routes alone, which answers everything else with a problem."""
-    # Not ``Starlette``'s own handlers: they'd show other documents, and redirect by the client's Host header.
-    app = Starlette(routes=list(routes))
-    app.router.redirect_slashes = False
-    app.router.default = _not_found
-    return app.router
+    _check(access)
+    limits = Limits() if limits is None else limits
+    endpoints = operation_endpoints(api, Gate(limits), access, on_error=on_error, local_only=False)
+    health = _health_endpoints(checks, _health_gates(limits), access, local_only=False)
+    return _routes({**endpoints, **health})
 
 
 class TelemetryServer:
-    """The server; start it, or use it as an asynchronous context manager, or run :meth:`serve` as a task.
+    """The server; start it, or use it as an asynchronous context manager.
 
     Args:
-        writer: Writes the page of metrics; without one there is no metrics listener.
+        scraper: Writes the page of metrics; without one there is no metrics listener.
         checks: The health checks; none without it.
         api: What the status API offers; without one there is no status listener.
         metrics: Where the metrics are.
@@ -140,7 +133,7 @@ class TelemetryServer:
     def __init__(
         self,
         *,
-        writer: PageWriter | None = None,
+        scraper: Scraper | None = None,
         checks: Checks | None = None,
         api: StatusApi | None = None,
         metrics: Binding = METRICS_BINDING,
@@ -149,41 +142,37 @@ class TelemetryServer:
         on_error: OnError | None = None,
         grace_s: float = 5.0,
     ) -> None:
-        if writer is None and api is None:
+        if scraper is None and api is None:
             raise UsageError("TelemetryServer(): give it a writer of metrics, a status API, or both")
-        problems = [] if writer is None else metrics.problems()
+        problems = [] if scraper is None else metrics.problems()
         problems += [] if api is None else status.problems()
         if problems:
             raise PolicyError(problems, "telemetry server")
         self.checks = Checks() if checks is None else checks
         self._grace_s = grace_s
-        self._gates: dict[str, Gate] = {}
-        self._listeners: dict[str, Listener] = {}
-        self._stopped = asyncio.Event()
         limits = Limits() if limits is None else limits
-        health = Gate(limits, limits.health_requests)
-        self._gates["health"] = health
-        if writer is not None:
+        health = _health_gates(limits)
+        self._gates: dict[str, Gate] = {probe.value: gate for probe, gate in health.items()}
+        self._listeners: dict[str, Listener] = {}
+
+        def listen(name: str, binding: Binding, endpoints: Mapping[str, Endpoint]) -> None:
+            pages = _health_endpoints(self.checks, health, binding.access, local_only=_local_only(binding))
+            routes = _routes({**endpoints, **pages})
+            # Not an application of Starlette's: its handlers show other documents, and redirect by Host.
+            router = Router(routes, redirect_slashes=False, default=_not_found)
+            self._listeners[name] = Listener(binding, router, limits)
+
+        if scraper is not None:
             gate = self._gates["metrics"] = Gate(limits)
-            routes = metrics_routes(
-                writer,
-                self.checks,
-                access=metrics.access,
-                gates=(gate, health),
-                local_only=_local_only(metrics),
-            )
-            self._listeners["metrics"] = Listener(metrics, application(routes), limits)
+            page = metrics_endpoint(scraper, gate, metrics.access, local_only=_local_only(metrics))
+            listen("metrics", metrics, {METRICS_PATH: page})
         if api is not None:
             gate = self._gates["status"] = Gate(limits)
-            routes = status_routes(
-                api,
-                self.checks,
-                access=status.access,
-                gates=(gate, health),
-                on_error=on_error,
-                local_only=_local_only(status),
+            local_only = _local_only(status)
+            operations = operation_endpoints(
+                api, gate, status.access, on_error=on_error, local_only=local_only
             )
-            self._listeners["status"] = Listener(status, application(routes), limits)
+            listen("status", status, operations)
 
     @property
     def metrics_url(self) -> str:
@@ -211,21 +200,11 @@ class TelemetryServer:
             for listener in begun:
                 await listener.stop(0.0)
             raise
-        self._stopped.clear()
 
     async def stop(self) -> None:
         """Let requests end, within the grace, and close; it may be started again."""
         await asyncio.gather(*(listener.stop(self._grace_s) for listener in self._listeners.values()))
         await self.checks.close()
-        self._stopped.set()
-
-    async def serve(self) -> None:
-        """Run until :meth:`stop` is called or the task is cancelled."""
-        await self.start()
-        try:
-            await self._stopped.wait()
-        finally:
-            await self.stop()
 
     def statistics(self) -> ServerStatistics:
         """Counters, all of one moment."""
@@ -248,12 +227,31 @@ class TelemetryServer:
         await self.stop()
 
 
-def _gates(limits: Limits | None) -> tuple[Gate, Gate]:
-    limits = Limits() if limits is None else limits
-    return Gate(limits), Gate(limits, limits.health_requests)
+def _check(access: Access) -> None:
+    if not access.tokens and not access.allow_unauthenticated:
+        problem = Problem(
+            "access.tokens",
+            "none",
+            "one token or more, as long as nobody said that everybody may read",
+            "give Access(tokens=...), or Access(allow_unauthenticated=True)",
+        )
+        raise PolicyError([problem], "mounted routes")
 
 
-def _routes(endpoints: dict[str, Endpoint]) -> list[BaseRoute]:
+def _health_gates(limits: Limits) -> dict[Probe, Gate]:
+    return {probe: Gate(limits, limits.health_requests) for probe in HEALTH_PATHS}
+
+
+def _health_endpoints(
+    checks: Checks, gates: Mapping[Probe, Gate], access: Access, *, local_only: bool
+) -> dict[str, Endpoint]:
+    return {
+        path: health_endpoint(probe, checks, gates[probe], access, local_only=local_only)
+        for probe, path in HEALTH_PATHS.items()
+    }
+
+
+def _routes(endpoints: Mapping[str, Endpoint]) -> list[BaseRoute]:
     # Literal paths before those with parameters: "backends/all" is no backend called "all".
     ordered = sorted(endpoints.items(), key=lambda item: ("{" in item[0], item[0]))
     return [Route(path, endpoint) for path, endpoint in ordered]

@@ -36,7 +36,7 @@ _SEGMENT: Final = r"(?:[a-z0-9][a-z0-9._-]*|\{[a-z][a-z0-9_]*\})"
 _NAME: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 _PATH: Final = re.compile(rf"(?:/{_SEGMENT})+")
 _PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_TAKEN: Final = ("/openapi.json", "/health", "/ready", "/metrics", "/healthz")
+_TAKEN: Final = ("/openapi.json", "/health", "/ready", "/metrics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

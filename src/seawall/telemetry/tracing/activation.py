@@ -20,16 +20,11 @@ from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace import Tracer as ApiTracer
 
 from seawall.telemetry.tracing.current import enter, leave
-from seawall.telemetry.tracing.segment import Segments
 from seawall.telemetry.tracing.span import Span, text_of
 
 __all__ = ["Activation"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_RECORD = 6
-_MARK = 7
-"""Places of ``record_exception`` and ``set_status_on_exception`` among the arguments of ``start_span``."""
 
 
 @final
@@ -40,10 +35,9 @@ class Activation:
         tracer: Who starts it; any tracer of OpenTelemetry's API.
         arguments: All those of ``start_span``, in their order.
         end_on_exit: Whether the span ends with the block.
-        segments: Who counts what goes wrong, where the span itself does not know it.
     """
 
-    __slots__ = ("_arguments", "_end_on_exit", "_segments", "_span", "_token", "_tracer")
+    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
 
     _span: ApiSpan
     _token: Token[Context]
@@ -53,12 +47,10 @@ class Activation:
         tracer: ApiTracer,
         arguments: tuple[Any, ...],
         end_on_exit: bool,  # noqa: FBT001  # built on the hot path, where a keyword costs
-        segments: Segments | None,
     ) -> None:
         self._tracer = tracer
         self._arguments = arguments
         self._end_on_exit = end_on_exit
-        self._segments = segments
 
     def __enter__(self) -> ApiSpan:
         """Start the span and make it the current one."""
@@ -74,17 +66,15 @@ class Activation:
     ) -> None:
         """Put the context back; record what went wrong; end the span."""
         span = self._span
-        if not leave(self._token):
-            segments = span.segments if isinstance(span, Span) else self._segments
-            if segments is not None:
-                segments.detached_elsewhere += 1
+        if not leave(self._token) and isinstance(span, Span):
+            span.segments.detached_elsewhere += 1
         if exc_val is not None:
             self._failed(span, exc_val)
         if self._end_on_exit:
             span.end()
 
     def _failed(self, span: ApiSpan, exception: BaseException) -> None:
-        record, mark = self._arguments[_RECORD], self._arguments[_MARK]
+        *_, record, mark = self._arguments
         if isinstance(span, Span):
             span.fail(exception, record=record, escaped=False, mark=mark)
         elif isinstance(exception, Exception) and span.is_recording():
@@ -94,23 +84,21 @@ class Activation:
                 text = f"{type(exception).__name__}: {text_of(exception)}"
                 span.set_status(Status(StatusCode.ERROR, text))
 
-    def _another(self) -> Activation:
-        return Activation(self._tracer, self._arguments, self._end_on_exit, self._segments)
-
     def __call__(self, function: Function) -> Function:
         """Put a span around each call of ``function``; of a coroutine function, around all of its run."""
+        another = (self._tracer, self._arguments, self._end_on_exit)
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # whatever the function takes and gives
-                with self._another():
+                with Activation(*another):
                     return await function(*args, **kwargs)
 
         else:
 
             @wraps(function)
             def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # whatever the function takes and gives
-                with self._another():
+                with Activation(*another):
                     return function(*args, **kwargs)
 
         return cast("Function", call)

@@ -15,13 +15,15 @@ from typing import Final
 
 from opentelemetry.util.types import AnyValue
 
-__all__ = ["SCALARS", "Attributes", "Trimmed", "dropped_of", "freeze", "put", "take_over"]
+__all__ = ["PLAIN", "Attributes", "Trimmed", "dropped_of", "freeze", "put", "take_over"]
 
-SCALARS: Final[frozenset[type]] = frozenset({str, int, float, bool, bytes, type(None)})
-"""What can't change under us, by its exact type; subclasses take the long way and stay what they are."""
+PLAIN: Final[frozenset[type]] = frozenset({int, float, bool, type(None)})
+"""What can't change under us and has no length, by its exact type; subclasses take the long way."""
 
 DEPTH_MAX: Final = 16
-"""How deep sequences and mappings may nest. One that contains itself would never end."""
+"""How deep the sequences and mappings of one value may nest. One that contains itself would never end."""
+ITEMS_MAX: Final = 1_024
+"""How many items they may have in all: they are copied while the caller waits."""
 
 Attributes = dict[str, AnyValue]
 
@@ -39,7 +41,7 @@ class Trimmed(dict[str, AnyValue]):
 
 
 class _Unkept(Exception):
-    """A value nests too deep or can't say what it is."""
+    """A value nests too deep, has too many items, or can't say what it is."""
 
 
 def dropped_of(attributes: Mapping[str, AnyValue] | None) -> int:
@@ -47,37 +49,41 @@ def dropped_of(attributes: Mapping[str, AnyValue] | None) -> int:
     return attributes.dropped if attributes.__class__ is Trimmed else 0
 
 
-def freeze(value: object, length: int | None, depth: int = DEPTH_MAX) -> AnyValue:
+def freeze(value: object, length: int) -> AnyValue:
     """A copy of ``value`` that its owner can't change any more.
 
     Args:
         value: Anything.
-        length: Most characters of a text, or ``None``.
-        depth: Levels of nesting still allowed.
+        length: Most characters of a text, and most bytes of bytes.
 
     Returns:
         Scalars as they are, sequences as tuples, mappings as new dicts, anything else as its text, or
         ``None`` if all its text would say is an address.
 
     Raises:
-        Exception: The value nests too deep, or its own methods raise.
+        Exception: The value nests too deep or is too large, or its own methods raise.
     """
-    if isinstance(value, str):
-        return value if length is None or len(value) <= length else value[:length]
-    if value is None or isinstance(value, (bool, int, float, bytes)):
+    return _frozen(value, length, DEPTH_MAX, [ITEMS_MAX])
+
+
+def _frozen(value: object, length: int, depth: int, room: list[int]) -> AnyValue:
+    if isinstance(value, (str, bytes)):
+        return value if len(value) <= length else value[:length]
+    if value is None or isinstance(value, (bool, int, float)):
         return value
-    if depth == 0:
-        raise _Unkept
-    if isinstance(value, Sequence):
-        return tuple(freeze(item, length, depth - 1) for item in value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (Sequence, Mapping)):
+        room[0] -= len(value)
+        if depth == 0 or room[0] < 0:
+            raise _Unkept
+        if isinstance(value, Sequence):
+            return tuple(_frozen(item, length, depth - 1, room) for item in value)
         kept: Attributes = {}
         for key, item in value.items():
             name = _name(key)
             if name:
-                kept[name] = freeze(item, length, depth - 1)
+                kept[name] = _frozen(item, length, depth - 1, room)
         return kept
-    return str(value) if _speaks(value) else None
+    return str(value)[:length] if _speaks(value) else None
 
 
 def _speaks(value: object) -> bool:
@@ -92,13 +98,13 @@ def _name(key: object) -> str:
     return str(key) if key and _speaks(key) else ""
 
 
-def take_over(given: Mapping[str, AnyValue], limit: int, length: int | None) -> Attributes:
+def take_over(given: Mapping[str, AnyValue], limit: int, length: int) -> Attributes:
     """A dict of our own with what ``given`` holds.
 
     Args:
         given: The caller's attributes.
         limit: Most entries; the oldest go.
-        length: Most characters of a text value, or ``None``.
+        length: Most characters of a text value, and most bytes of bytes.
 
     Returns:
         A plain dict if all could be kept, else a :class:`Trimmed` one.
@@ -116,7 +122,7 @@ def take_over(given: Mapping[str, AnyValue], limit: int, length: int | None) -> 
     return kept if kept.dropped else dict(kept)
 
 
-def put(attributes: Attributes, key: object, value: object, limit: int, length: int | None) -> int:
+def put(attributes: Attributes, key: object, value: object, limit: int, length: int) -> int:
     """Set one attribute.
 
     Args:
@@ -124,20 +130,17 @@ def put(attributes: Attributes, key: object, value: object, limit: int, length: 
         key: Its name.
         value: Its value.
         limit: Most entries; the oldest goes.
-        length: Most characters of a text value, or ``None``.
+        length: Most characters of a text value, and most bytes of bytes.
 
     Returns:
         How many attributes were lost by it: this one, an older one, or none.
     """
     if limit == 0 or not isinstance(key, str) or not key:
         return 1
-    if value.__class__ in SCALARS and length is None:
-        frozen: AnyValue = value  # type: ignore[assignment]  # a scalar
-    else:
-        try:
-            frozen = freeze(value, length)
-        except Exception:  # noqa: BLE001  # a value's own __str__ may raise anything, and telemetry raises nothing
-            return 1
+    try:
+        frozen = freeze(value, length)
+    except Exception:  # noqa: BLE001  # a value's own __str__ may raise anything, and telemetry raises nothing
+        return 1
     lost = 0
     if key in attributes:
         del attributes[key]  # what was set last is the youngest

@@ -64,11 +64,8 @@ class Lane(Generic[Item]):
     """A bounded queue of finished spans.
 
     Args:
-        capacity: Most spans that wait.
+        capacity: Most spans that wait, 1 at least.
         reserve: Share of the capacity, from 0 to below 1, that only urgent offers may use.
-
-    Raises:
-        ValueError: A number is out of range.
     """
 
     __slots__ = (
@@ -84,13 +81,9 @@ class Lane(Generic[Item]):
         "capacity",
     )
 
-    def __init__(self, capacity: int, *, reserve: float = 0.10) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity = {capacity!r}: allowed is a whole number from 1 up")
-        if not 0.0 <= reserve < 1.0:
-            raise ValueError(f"reserve = {reserve!r}: allowed is a share from 0 to below 1")
+    def __init__(self, capacity: int, *, reserve: float) -> None:
         self.capacity = capacity
-        self._ordinary = capacity - round(capacity * reserve)
+        self._ordinary = capacity - int(capacity * reserve)
         self._queue: deque[Item] = deque()
         self._waiting = 0
         self._offered = 0

@@ -12,7 +12,6 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AnyValue
 
 from seawall.telemetry.tracing.activation import Activation
-from seawall.telemetry.tracing.tracer import Tracer
 
 __all__ = ["span"]
 
@@ -46,8 +45,6 @@ def span(name: str, /, **attributes: AnyValue) -> Activation:
         A context manager, which gives the span, and a decorator. A function that is decorated before a
         provider is installed uses that provider from then on.
     """
-    tracer = _tracer()
-    segments = tracer.segments if isinstance(tracer, Tracer) else None
     return Activation(
-        tracer, (name, None, SpanKind.INTERNAL, attributes or None, None, None, True, True), True, segments
+        _tracer(), (name, None, SpanKind.INTERNAL, attributes or None, None, None, True, True), True
     )

@@ -12,7 +12,8 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AnyValue
 from opentelemetry.util.types import Attributes as GivenAttributes
 
-from seawall.telemetry.tracing.attributes import SCALARS, Attributes, take_over
+from seawall.telemetry.tracing.attributes import PLAIN, Attributes, take_over
+from seawall.telemetry.tracing.processors import Processors
 from seawall.telemetry.tracing.readable import BoundedLink, InstrumentationScope
 from seawall.telemetry.tracing.segment import Segments
 from seawall.telemetry.tracing.settings import Limits
@@ -28,10 +29,6 @@ class AnyResource(Protocol):
         """What is known about the process."""
         ...
 
-    def to_json(self, indent: int | None = 4) -> str:
-        """As JSON text."""
-        ...
-
 
 @final
 class Origin:
@@ -43,9 +40,21 @@ class Origin:
         resource: The process.
         scope: The library that makes them.
         now_ns: The monotonic clock.
+
+    Attributes:
+        processors: Who hears of them; ``None`` as long as nobody does.
     """
 
-    __slots__ = ("limits", "now_ns", "resource", "scope", "segment_spans", "segments", "value_length")
+    __slots__ = (
+        "attributes_max",
+        "limits",
+        "now_ns",
+        "processors",
+        "resource",
+        "scope",
+        "segments",
+        "value_length",
+    )
 
     def __init__(
         self,
@@ -61,27 +70,28 @@ class Origin:
         self.resource = resource
         self.scope = scope
         self.now_ns = now_ns
-        self.segment_spans = limits.segment_spans
+        self.attributes_max = limits.attributes
         self.value_length = limits.value_length
+        self.processors: Processors | None = None
 
     def own(self, given: GivenAttributes, limit: int) -> Attributes | None:
         """Attributes taken over from a caller; ``None`` if they are none or not to be used."""
-        if not given:
-            return None
         try:
-            if given.__class__ is dict and self.value_length is None and len(given) <= limit:
-                # what most spans start with, checked without a step of Python per item: joining
-                # raises for a key that is no text
-                "".join(given)
-                if SCALARS.issuperset(map(type, given.values())) and "" not in given:
-                    return given.copy()
-        except Exception:  # noqa: BLE001  # as below, where it is counted
-            return self._own_slowly(given, limit)
-        return self._own_slowly(given, limit)
-
-    def _own_slowly(self, given: Mapping[str, AnyValue], limit: int) -> Attributes | None:
-        try:
-            return take_over(given, limit, self.value_length)
+            if type(given) is dict and len(given) <= limit:
+                # what most spans start with needs no copy of its values
+                length = self.value_length
+                for key, value in given.items():
+                    kind = type(value)
+                    if type(key) is not str or not key:
+                        break
+                    if kind is str:
+                        if len(value) > length:
+                            break
+                    elif kind is not int and kind not in PLAIN:
+                        break
+                else:
+                    return given.copy() or None
+            return take_over(given, limit, self.value_length) if given else None
         except Exception:  # noqa: BLE001  # a mapping of the caller's may raise anything, and telemetry raises nothing
             self.segments.failed += 1
             return None

@@ -1,9 +1,9 @@
 """The tracer provider: what an application installs, and what forks.
 
-Makes tracers, one per instrumentation scope, and holds what they share: segments, lane, limits, plug-ins. The
-clock of the machine is read here by default and nowhere else in the package.
+Makes tracers, one per instrumentation scope, and holds what they share: segments, lane, limits, processors.
+The clock of the machine is read and its dice are thrown here by default and nowhere else in the package.
 
-Forks. Before one, what is open gets its ids, so that parent and child process mean the same by them. In the
+Forks. Before one, the current span gets its id, so that parent and child process mean the same by it. In the
 child the ids that follow are seeded anew, open segments are abandoned and the lane is emptied, all counted:
 the parent has the same spans and exports them.
 """
@@ -14,17 +14,17 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, final
+from random import Random
+from typing import Final, final
 from weakref import WeakSet
 
 from opentelemetry import trace as api
 from opentelemetry.util.types import Attributes as GivenAttributes
 
 from seawall.telemetry.tracing.current import SPAN_KEY, get_current
-from seawall.telemetry.tracing.ids import Dice, SystemDice
 from seawall.telemetry.tracing.lane import Lane, LaneStatistics
 from seawall.telemetry.tracing.origin import AnyResource, Origin
-from seawall.telemetry.tracing.plugged import PluggedTracer, Plugins, Processor, Sampler
+from seawall.telemetry.tracing.processors import Processor, Processors
 from seawall.telemetry.tracing.readable import InstrumentationScope, Resource
 from seawall.telemetry.tracing.segment import Segments, SegmentStatistics
 from seawall.telemetry.tracing.settings import Limits, Sampling
@@ -62,14 +62,15 @@ class TracerProvider(api.TracerProvider):
         resource: The process; this package's record or the SDK's.
         sampling: How segments are judged.
         limits: What is bounded.
-        sampler: A sampler of the SDK, in place of the ratio.
-        dice: Where ids come from.
+        dice: Where ids come from. They identify and protect nothing, so a fast generator that the system has
+            seeded is enough; what matters is that two processes never share its state.
         now_ns: The monotonic clock.
         wall_ns: Nanoseconds since 1970.
 
     Attributes:
         lane: Where finished spans wait.
         segments: Where they are judged.
+        resource: As given.
     """
 
     def __init__(
@@ -78,27 +79,25 @@ class TracerProvider(api.TracerProvider):
         resource: AnyResource | None = None,
         sampling: Sampling | None = None,
         limits: Limits | None = None,
-        sampler: Sampler | None = None,
-        dice: Dice | None = None,
+        dice: Random | None = None,
         now_ns: Callable[[], int] = time.perf_counter_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._limits = limits if limits is not None else Limits()
-        self._resource: AnyResource = resource if resource is not None else Resource()
-        self._dice: Dice = dice if dice is not None else SystemDice()
+        self._dice = dice if dice is not None else Random()  # noqa: S311  # ids are no secrets
         self._now_ns = now_ns
+        self.resource: AnyResource = resource if resource is not None else Resource()
         self.lane: Lane[Span] = Lane(self._limits.lane_spans, reserve=self._limits.lane_reserve)
         self.segments = Segments(
             self.lane,
             sampling=sampling if sampling is not None else Sampling(),
             limits=self._limits,
-            dice=self._dice,
+            random_bits=self._dice.getrandbits,
             wall_ns=wall_ns,
         )
-        self.segments.by_ratio = sampler is None
-        self._plugins = Plugins(self.segments, sampler)
+        self._processors = Processors(self.segments)
         self._tracers: dict[InstrumentationScope, Tracer] = {}
-        self._shared: Tracer | None = None
+        self._shared = self._make(InstrumentationScope(OTHER_SCOPE))
         self._tracers_shared = 0
         _living.add(self)
 
@@ -118,50 +117,36 @@ class TracerProvider(api.TracerProvider):
             attributes: More about it.
 
         Returns:
-            Its tracer, or a shared one if there are too many.
+            Its tracer, or a shared one if there are too many or the arguments make no scope.
         """
-        scope = InstrumentationScope(
-            str(instrumenting_module_name or ""), instrumenting_library_version, schema_url, attributes
-        )
-        tracer = self._tracers.get(scope)
-        if tracer is not None:
-            return tracer
-        if len(self._tracers) < self._limits.tracers:
-            return self._tracers.setdefault(scope, self._make(scope))
+        try:
+            scope = InstrumentationScope(
+                str(instrumenting_module_name or ""), instrumenting_library_version, schema_url, attributes
+            )
+            tracer = self._tracers.get(scope)
+        except Exception:  # noqa: BLE001  # arguments of strangers, and telemetry raises nothing
+            self.segments.failed += 1
+        else:
+            if tracer is not None:
+                return tracer
+            if len(self._tracers) < self._limits.tracers:
+                return self._tracers.setdefault(scope, self._make(scope))
         self._tracers_shared += 1
-        if self._shared is None:
-            self._shared = self._make(InstrumentationScope(OTHER_SCOPE))
         return self._shared
 
     def _make(self, scope: InstrumentationScope) -> Tracer:
         origin = Origin(
-            self.segments, limits=self._limits, resource=self._resource, scope=scope, now_ns=self._now_ns
+            self.segments, limits=self._limits, resource=self.resource, scope=scope, now_ns=self._now_ns
         )
-        tracer = Tracer(origin)
-        if self._plugged:
-            tracer.delegate = PluggedTracer(origin, self._plugins)
-        return tracer
-
-    @property
-    def _plugged(self) -> bool:
-        return self._plugins.sampler is not None or bool(self._plugins.processors)
+        if self._processors.installed:
+            origin.processors = self._processors
+        return Tracer(origin)
 
     def add_span_processor(self, span_processor: Processor) -> None:
-        """Install a span processor of the SDK. From now on spans start the long way."""
-        self._plugins.processors += (span_processor,)
-        for tracer in [*self._tracers.values(), *([] if self._shared is None else [self._shared])]:
-            if tracer.delegate is None:
-                tracer.delegate = PluggedTracer(tracer.origin, self._plugins)
-
-    @property
-    def resource(self) -> AnyResource:
-        """The process that all spans come from."""
-        return self._resource
-
-    @property
-    def sampler(self) -> Sampler | None:
-        """The sampler that is plugged in."""
-        return self._plugins.sampler
+        """Install a span processor of the SDK. It runs in the path of callers, who pay for it."""
+        self._processors.installed += (span_processor,)
+        for tracer in [*self._tracers.values(), self._shared]:
+            tracer.origin.processors = self._processors
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Let the installed span processors export; the lane is its exporter's business.
@@ -174,30 +159,29 @@ class TracerProvider(api.TracerProvider):
         """
         until = self._now_ns() + timeout_millis * 1_000_000
         done = True
-        for processor in self._plugins.processors:
+        for processor in self._processors.installed:
             left = max(until - self._now_ns(), 0) // 1_000_000
             try:
                 done = processor.force_flush(left) is not False and done
             except Exception:  # noqa: BLE001  # somebody else's code
-                self.segments.plugin_errors += 1
+                self.segments.processor_errors += 1
                 done = False
         return done
 
     def shutdown(self) -> None:
         """Close the lane and shut the installed span processors down. What waits can still be taken."""
         self.lane.close()
-        for processor in self._plugins.processors:
+        for processor in self._processors.installed:
             try:
                 processor.shutdown()
             except Exception:  # noqa: BLE001  # somebody else's code
-                self.segments.plugin_errors += 1
+                self.segments.processor_errors += 1
 
     def before_fork(self) -> None:
-        """Give what is open its ids, which both processes will use."""
-        self.segments.settle_ids()
-        span: Any = get_current().get(SPAN_KEY)
+        """Give the current span its id, which both processes will use."""
+        span = get_current().get(SPAN_KEY)
         if isinstance(span, Span):
-            span.context  # noqa: B018  # looking at it makes it
+            span.get_span_context()  # looking at it makes it
 
     def after_fork_in_child(self) -> None:
         """Draw other ids than the parent from now on, and leave to it what it has."""

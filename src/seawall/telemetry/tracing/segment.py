@@ -10,18 +10,21 @@ and judged once::
     open       a child ends                     open       it waits in the segment
     open       the local root ends              kept       offered to the lane, whole
     open       the local root ends              dropped    forgotten
-    open       evicted (too many are open)      either     as if the root had ended, without its slowness
+    open       evicted (too many spans are      either     as if the root had ended, without its slowness
+               open, in it or in all)
     open       this process is a forked child   abandoned  forgotten: the parent has them too
     kept       a late child ends                kept       offered alone
     dropped    a late child ends                dropped    offered alone if it is worth it itself
     abandoned  a late child ends                abandoned  forgotten
 
-``kept`` needs one reason: a span that failed, a breaker event, a slow local root, a head that is followed, or
-the ratio, which looks at the random bits of the trace id and so says the same in every process.
+``kept`` needs one reason: a span that failed, a breaker event, a slow local root, or the ratio, which looks
+at the random bits of the trace id and so says the same in every process.
 
-A *late* child has started before the local root ended and ends after it. What is found late (an error, a
-breaker event) also keeps what ends later still. A span that *starts* under a finished segment is the local
-root of a new one in the same trace: a task that outlives its request is judged on its own.
+A *late* span has started before its segment was judged and ends after it. What is found late (an error, a
+breaker event) also keeps what ends later still. A span that *starts* under a judged segment is the local root
+of a new one in the same trace: a task that outlives its request is judged on its own, and so is what runs
+under a root that never ends. Evicting loses no error therefore, and what the spans of a process may hold is
+bounded by one number.
 
 The head flag that goes out with a trace is the ratio's answer where the trace begins here, and whatever came
 in where it doesn't. No verdict changes it.
@@ -39,30 +42,27 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol, final
 
-from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, TraceState
 
-from seawall.telemetry.tracing.ids import Dice
 from seawall.telemetry.tracing.lane import Lane
 from seawall.telemetry.tracing.settings import RANDOM_BITS, Limits, Sampling
+from seawall.telemetry.tracing.span_context import KNOWN_FLAGS, RANDOM_FLAG
 
 __all__ = ["Segment", "SegmentStatistics", "Segments", "State"]
 
 FAILED: Final = 1
 BREAKER: Final = 2
 SLOW: Final = 4
-HEAD: Final = 8
-RATIO: Final = 16
+RATIO: Final = 8
 
 WALL_CLOCK_READ_NS: Final = 1_000_000_000
 """A step of the wall clock is noticed after so long; the monotonic clock counts meanwhile."""
 
-_REASONS: Final = ((FAILED, "error"), (BREAKER, "breaker"), (SLOW, "slow"), (HEAD, "head"), (RATIO, "ratio"))
+_REASONS: Final = ((FAILED, "error"), (BREAKER, "breaker"), (SLOW, "slow"), (RATIO, "ratio"))
 """Why a segment is kept, the weightiest first; it is counted under that one."""
 
 _RANDOM: Final = (1 << RANDOM_BITS) - 1
-_SAMPLED_FLAG: Final = int(TraceFlags.SAMPLED)
-_RANDOM_FLAG: Final = int(TraceFlags.RANDOM_TRACE_ID)
-_KNOWN_FLAGS: Final = _SAMPLED_FLAG | _RANDOM_FLAG
+_NEVER_S: Final = 1e9
 
 
 class State(IntEnum):
@@ -75,9 +75,9 @@ class State(IntEnum):
 
 
 # A member of an enumeration costs a look-up in its class; segments come and go with every request.
-_OPEN: Final = State.OPEN
 _KEPT: Final = State.KEPT
 _DROPPED: Final = State.DROPPED
+_ABANDONED: Final = State.ABANDONED
 
 
 class Member(Protocol):
@@ -87,98 +87,95 @@ class Member(Protocol):
     ended_ns: int | None
 
 
-_NO_SPANS: Final[list[Member]] = []
-"""What a segment holds that is judged: nobody adds to it, for it has no owner."""
-
-
 @final
 class Segment:
     """One local root and its local children. :meth:`Segments.begin` makes it.
 
     Attributes:
         owner: Who judges it; ``None`` once that is done.
-        state: Where it is.
+        verdict: Where it is then; not set before.
         reasons: Bits that speak for keeping it.
-        spans: Its finished children, while it is open.
+        spans: Its finished children, while it is open; ``None`` if there are none.
         started: How many spans it has had.
         offset_ns: Wall clock minus monotonic clock when it began; all its times are of the one clock.
-        trace_id: Of all its spans; 0 until somebody asks.
-        flags: Trace flags that go out with it; they mean something once there is a trace id.
-        trace_state: What came in with a remote parent.
+        trace_id: Of all its spans.
+        remote: The parent of its local root, if it has one.
     """
 
-    __slots__ = (
-        "flags",
-        "offset_ns",
-        "owner",
-        "reasons",
-        "spans",
-        "started",
-        "state",
-        "trace_id",
-        "trace_state",
-    )
+    __slots__ = ("offset_ns", "owner", "reasons", "remote", "spans", "started", "trace_id", "verdict")
 
     owner: Segments | None
-    state: State
+    verdict: State
     reasons: int
-    spans: list[Member]
+    spans: list[Member] | None
     started: int
     offset_ns: int
     trace_id: int
-    flags: int
-    trace_state: TraceState | None
+    remote: SpanContext | None
+
+    @property
+    def state(self) -> State:
+        """Where it is."""
+        return State.OPEN if self.owner is not None else self.verdict
+
+    @property
+    def flags(self) -> int:
+        """Trace flags that go out with it: as they came in, or by the ratio if the trace begins here."""
+        if self.remote is not None:
+            return self.remote.trace_flags & KNOWN_FLAGS
+        return KNOWN_FLAGS if self.reasons & RATIO else RANDOM_FLAG
+
+    @property
+    def trace_state(self) -> TraceState | None:
+        """What other tracing systems want to find again."""
+        return None if self.remote is None else self.remote.trace_state
 
     def __repr__(self) -> str:
-        return (
-            f"<Segment {self.state.name.lower()}, {self.started} spans, {len(self.spans)} of them finished>"
-        )
+        return f"<Segment {self.state.name.lower()}, {self.started} spans>"
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentStatistics:
     """One moment of all segments of a provider. Counts are since its birth.
 
-    ``opened == open + sum(kept) + dropped + abandoned`` and, with the spans that have not ended,
-    ``spans_recorded == live + spans_offered + spans_sampled_out + spans_abandoned``.
+    The segments that ever began are ``open + sum(kept) + dropped + abandoned``, and their spans
+    ``spans_open + spans_kept + spans_dropped + spans_abandoned``, whether they have ended or not.
 
     Attributes:
-        limit: Most segments open at once.
-        open: Whose local root has not ended.
-        opened: All that have begun.
-        kept: All that were kept, by reason.
-        dropped: All that nothing spoke for.
+        open: Segments whose local root has not ended.
+        kept: Those that were kept, by reason.
+        dropped: Those that nothing spoke for.
         abandoned: Open ones that a fork left in the child.
-        evicted: Those judged early because too many were open.
-        spans_recorded: Spans that were started and recorded.
-        spans_unrecorded: Spans that were not, because their segment was full.
-        spans_offered: Spans offered to the lane.
-        spans_late: Spans that ended after their segment, whatever became of them.
-        spans_sampled_out: Spans that were recorded and not kept.
+        evicted: Those judged early because too many spans were open, in it or in all.
+        spans_limit: Most spans of all open segments.
+        spans_open: How many there are.
+        spans_kept: Spans of kept segments: offered to the lane, once they have ended.
+        spans_dropped: Spans of dropped segments.
         spans_abandoned: Spans of abandoned segments.
+        spans_late: Spans that ended after their segment.
+        spans_rescued: Those of them that were worth it themselves: of a dropped segment, and offered.
         after_end: Operations on ended spans, which do nothing.
         detached_elsewhere: Spans whose ``with`` block was left in another context than it was entered in.
         failed: Calls with arguments that could not be used.
-        plugin_errors: Exceptions raised by samplers and span processors.
+        processor_errors: Exceptions raised by span processors.
     """
 
-    limit: int
     open: int
-    opened: int
     kept: dict[str, int]
     dropped: int
     abandoned: int
     evicted: int
-    spans_recorded: int
-    spans_unrecorded: int
-    spans_offered: int
-    spans_late: int
-    spans_sampled_out: int
+    spans_limit: int
+    spans_open: int
+    spans_kept: int
+    spans_dropped: int
     spans_abandoned: int
+    spans_late: int
+    spans_rescued: int
     after_end: int
     detached_elsewhere: int
     failed: int
-    plugin_errors: int
+    processor_errors: int
 
 
 @final
@@ -189,11 +186,14 @@ class Segments:
         lane: Where the spans of kept segments go.
         sampling: How segments are judged.
         limits: What is bounded.
-        dice: Where ids come from.
+        random_bits: Where ids come from: gives a whole number of so many random bits.
         wall_ns: Nanoseconds since 1970, read again for the first segment of each second.
 
     Attributes:
-        by_ratio: Whether the ratio is asked; a sampler that is plugged in takes its place.
+        spans_open: Spans of all open segments, ended or not.
+        spans_open_max: How many they may be.
+        segment_spans_max: How many one segment may have.
+        breaker_events: How the names of breaker events begin.
     """
 
     __slots__ = (
@@ -201,29 +201,27 @@ class Segments:
         "_bits",
         "_dropped",
         "_evicted",
-        "_follow_head",
         "_kept",
         "_offset_ns",
         "_open",
-        "_open_max",
-        "_opened",
         "_read_again_ns",
         "_slow_ns",
         "_spans_abandoned",
+        "_spans_dropped",
+        "_spans_kept",
         "_spans_late",
-        "_spans_offered",
-        "_spans_recorded",
-        "_spans_sampled_out",
+        "_spans_rescued",
         "_threshold",
         "_wall_ns",
         "after_end",
         "breaker_events",
-        "by_ratio",
         "detached_elsewhere",
         "failed",
         "lane",
-        "plugin_errors",
-        "unrecorded",
+        "processor_errors",
+        "segment_spans_max",
+        "spans_open",
+        "spans_open_max",
     )
 
     def __init__(
@@ -232,26 +230,26 @@ class Segments:
         *,
         sampling: Sampling,
         limits: Limits,
-        dice: Dice,
+        random_bits: Callable[[int], int],
         wall_ns: Callable[[], int],
     ) -> None:
         self.lane = lane
         self.breaker_events = sampling.breaker_events
-        self.by_ratio = True
         self._threshold = sampling.threshold
-        self._slow_ns = sampling.slow_s * 1e9
-        self._follow_head = sampling.follow_head
-        self._open_max = limits.open_segments
+        # whole, for a whole number is slow to compare with a float
+        self._slow_ns = round(min(sampling.slow_s, _NEVER_S) * 1e9)
+        self.spans_open_max = limits.open_spans
+        self.segment_spans_max = limits.segment_spans
         self._open: dict[Segment, None] = {}
-        self._bits = dice.getrandbits
+        self._bits = random_bits
         self._wall_ns = wall_ns
         self._offset_ns = 0
         self._read_again_ns: float = -math.inf
-        self._opened = self._dropped = self._abandoned = self._evicted = 0
+        self._dropped = self._abandoned = self._evicted = 0
         self._kept: dict[int, int] = {reason: 0 for reason, _ in _REASONS}
-        self._spans_recorded = self._spans_offered = self._spans_late = 0
-        self._spans_sampled_out = self._spans_abandoned = 0
-        self.unrecorded = self.after_end = self.detached_elsewhere = self.failed = self.plugin_errors = 0
+        self.spans_open = self._spans_kept = self._spans_dropped = self._spans_abandoned = 0
+        self._spans_late = self._spans_rescued = 0
+        self.after_end = self.detached_elsewhere = self.failed = self.processor_errors = 0
 
     def begin(self, remote: SpanContext | None, now_ns: int) -> Segment:
         """Open a segment for a local root.
@@ -263,43 +261,45 @@ class Segments:
         Returns:
             A segment with one span.
         """
-        segment = object.__new__(Segment)
+        segment = Segment()
         segment.owner = self
-        segment.state = _OPEN
-        segment.spans = []
+        segment.spans = None
         segment.started = 1
         if now_ns >= self._read_again_ns:
             self._offset_ns = self._wall_ns() - now_ns
             self._read_again_ns = now_ns + WALL_CLOCK_READ_NS
         segment.offset_ns = self._offset_ns
-        if remote is None:
-            segment.trace_id = segment.flags = segment.reasons = 0
-            segment.trace_state = None
-        else:
-            segment.trace_id = remote.trace_id
-            segment.flags = flags = remote.trace_flags & _KNOWN_FLAGS
-            segment.trace_state = remote.trace_state
-            segment.reasons = HEAD if self._follow_head and flags & _SAMPLED_FLAG else 0
-        open_segments = self._open
-        if len(open_segments) >= self._open_max:
-            self._evict()
-        open_segments[segment] = None
-        self._opened += 1
+        segment.remote = remote
+        # all zeros is no trace id
+        segment.trace_id = trace_id = (self._bits(128) or 1) if remote is None else remote.trace_id
+        segment.reasons = RATIO if trace_id & _RANDOM >= self._threshold else 0
+        if self.spans_open >= self.spans_open_max:
+            self._make_room()
+        self._open[segment] = None
+        self.spans_open += 1
         return segment
 
-    def identify(self, segment: Segment) -> int:
-        """The trace id of a segment, drawn if need be, and with it the head flag."""
-        if segment.trace_id == 0:
-            drawn = self._bits(128) or 1  # all zeros is no trace id
-            flags = _RANDOM_FLAG | (_SAMPLED_FLAG if drawn & _RANDOM >= self._threshold else 0)
-            if segment.trace_id == 0:  # another thread may have drawn during the call
-                segment.flags = flags
-                segment.trace_id = drawn
-        return segment.trace_id
+    def relieve(self, segment: Segment) -> bool:
+        """There is no room for one more span of an open segment: make some.
 
-    def draw_trace_id(self) -> int:
-        """A new trace id."""
-        return self._bits(128) or 1  # all zeros is no trace id
+        Returns:
+            Whether the segment is still open; if not, the span begins another one.
+        """
+        if segment.started >= self.segment_spans_max:
+            self.close(segment, None)
+        else:
+            self._make_room()
+        return segment.owner is self
+
+    def _make_room(self) -> None:
+        while self.spans_open >= self.spans_open_max:
+            try:
+                oldest = next(iter(self._open), None)
+            except RuntimeError:
+                continue  # another thread has changed the table between the two steps
+            if oldest is None:
+                return
+            self.close(oldest, None)
 
     def draw_span_id(self) -> int:
         """A new span id."""
@@ -312,52 +312,56 @@ class Segments:
             segment: Which.
             root: Its local root, ended; ``None`` if the segment is evicted.
         """
-        # from the first line to the third no other thread can run, so that one only judges
-        owner = segment.owner
-        segment.owner = None
-        if owner is None:
+        # from here to the verdict there is no call and so no other thread: one only judges, and whoever comes
+        # late finds the verdict
+        if segment.owner is None:
             if root is not None:
-                self.late(segment, root, failed=bool(segment.reasons & FAILED))
+                self.late(segment, root, failed=segment.reasons & FAILED != 0)
             return
+        segment.owner = None
         del self._open[segment]
-        spans = segment.spans
-        segment.spans = _NO_SPANS
+        started = segment.started
+        self.spans_open -= started
         reasons = segment.reasons
         if root is None:
             self._evicted += 1
-        else:
-            spans.append(root)
-            if root.ended_ns - root.began_ns >= self._slow_ns:  # type: ignore[operator]  # it has ended
-                reasons |= SLOW
-        if reasons == 0 and self.by_ratio:
-            trace_id = segment.trace_id
-            if trace_id == 0:
-                self.identify(segment)
-                if segment.flags & _SAMPLED_FLAG:  # the same question, just answered
-                    reasons = RATIO
-            elif trace_id & _RANDOM >= self._threshold:
-                reasons = RATIO
-        self._spans_recorded += segment.started
+        elif root.ended_ns - root.began_ns >= self._slow_ns:  # type: ignore[operator]  # it has ended
+            reasons |= SLOW
+        spans = segment.spans
+        segment.spans = None
         if reasons == 0:
-            segment.state = _DROPPED
+            segment.verdict = _DROPPED
             self._dropped += 1
-            self._spans_sampled_out += len(spans)
+            self._spans_dropped += started
             return
-        segment.state = _KEPT
+        segment.verdict = _KEPT
         self._kept[reasons & -reasons] += 1  # the lowest bit, the weightiest reason
-        self._spans_offered += len(spans)
-        self.lane.offer(spans, urgent=reasons & FAILED != 0)
+        self._spans_kept += started
+        urgent = reasons & FAILED != 0
+        if spans is None:
+            if root is not None:
+                self.lane.offer((root,), urgent=urgent)
+            return
+        if root is not None:
+            spans.append(root)
+        self.lane.offer(spans, urgent=urgent)
 
-    def _evict(self) -> None:
-        open_segments = self._open
-        while len(open_segments) >= self._open_max:
-            try:
-                segment = next(iter(open_segments))
-            except (RuntimeError, StopIteration):
-                continue  # another thread has changed the table between the two steps
-            if segment.owner is None:
-                return  # another thread is closing it, and makes room
-            self.close(segment, None)
+    def hold_first(self, segment: Segment, span: Member, *, failed: bool) -> None:
+        """The first child of a segment has ended, of which there may be more at once.
+
+        Args:
+            segment: Which.
+            span: The child, ended.
+            failed: Whether its status is an error.
+        """
+        # whatever is made may set off the garbage collector, and with it other threads: so before the tests
+        alone = [span]
+        if segment.owner is None:
+            self.late(segment, span, failed=failed)
+        elif segment.spans is None:
+            segment.spans = alone
+        else:
+            segment.spans.append(span)
 
     def late(self, segment: Segment, span: Member, *, failed: bool) -> None:
         """A span has ended after its segment.
@@ -369,56 +373,46 @@ class Segments:
         """
         self._spans_late += 1
         took = span.ended_ns - span.began_ns  # type: ignore[operator]  # it has ended
-        if segment.state is State.ABANDONED:
-            self._spans_abandoned += 1
-        elif segment.state is State.KEPT or segment.reasons or took >= self._slow_ns:
-            self._spans_offered += 1
+        if segment.verdict is _KEPT:
             self.lane.offer((span,), urgent=failed)
-        else:
-            self._spans_sampled_out += 1
-
-    def settle_ids(self) -> None:
-        """Draw the trace id of every open segment: after a fork both processes must know them by one name."""
-        for segment in list(self._open):
-            self.identify(segment)
+        elif segment.verdict is _DROPPED and (segment.reasons or took >= self._slow_ns):
+            self._spans_rescued += 1
+            self.lane.offer((span,), urgent=failed)
 
     def abandon(self) -> None:
         """Leave every open segment to the parent, which this process has been forked from."""
         for segment in list(self._open):
             segment.owner = None
-            segment.state = State.ABANDONED
+            segment.verdict = _ABANDONED
+            segment.spans = None
             self._abandoned += 1
-            self._spans_recorded += segment.started
-            self._spans_abandoned += len(segment.spans)
-            segment.spans = _NO_SPANS
+            self._spans_abandoned += segment.started
         self._open.clear()
+        self.spans_open = 0
 
     def statistics(self) -> SegmentStatistics:
         """Counters; of one moment only while no other thread works."""
-        still_open = list(self._open)
         return SegmentStatistics(
-            limit=self._open_max,
-            open=len(still_open),
-            opened=self._opened,
+            open=len(self._open),
             kept={name: self._kept[reason] for reason, name in _REASONS},
             dropped=self._dropped,
             abandoned=self._abandoned,
             evicted=self._evicted,
-            spans_recorded=self._spans_recorded + sum(segment.started for segment in still_open),
-            spans_unrecorded=self.unrecorded,
-            # finished spans wait in their segment until it is judged: they are live in this sum
-            spans_offered=self._spans_offered,
-            spans_late=self._spans_late,
-            spans_sampled_out=self._spans_sampled_out,
+            spans_limit=self.spans_open_max,
+            spans_open=self.spans_open,
+            spans_kept=self._spans_kept,
+            spans_dropped=self._spans_dropped,
             spans_abandoned=self._spans_abandoned,
+            spans_late=self._spans_late,
+            spans_rescued=self._spans_rescued,
             after_end=self.after_end,
             detached_elsewhere=self.detached_elsewhere,
             failed=self.failed,
-            plugin_errors=self.plugin_errors,
+            processor_errors=self.processor_errors,
         )
 
     def __repr__(self) -> str:
         return (
-            f"<Segments {len(self._open)} of {self._open_max} open,"
-            f" opened={self._opened} evicted={self._evicted}>"
+            f"<Segments {len(self._open)} open with {self.spans_open} of {self.spans_open_max} spans,"
+            f" evicted={self._evicted}>"
         )

@@ -41,13 +41,11 @@ class Sampling:
             ratio a part of them.
         slow_s: A local root that took so long is kept; infinity turns the rule off.
         breaker_events: An event whose name begins with one of these is a breaker event.
-        follow_head: Also keep what a remote parent has marked as sampled.
     """
 
     ratio: float = RATIO_DEFAULT
     slow_s: float = SLOW_S_DEFAULT
     breaker_events: tuple[str, ...] = BREAKER_EVENTS_DEFAULT
-    follow_head: bool = False
 
     def __post_init__(self) -> None:
         problems = []
@@ -86,9 +84,11 @@ class Limits:
     """What is bounded; whatever a bound turns away is counted.
 
     Attributes:
-        open_segments: Segments whose local root has not ended; the oldest is judged early to make room.
-        segment_spans: Spans of one segment; more are not recorded.
-        lane_spans: Spans that wait for an exporter.
+        open_spans: Spans of all segments whose local root has not ended; to make room the oldest segment is
+            judged early. This is what bounds the memory of record-then-keep.
+        segment_spans: Spans of one segment; it is then judged early, and what starts in it afterwards is
+            judged on its own.
+        lane_spans: Spans that wait for an exporter; no less than ``segment_spans``, for segments wait whole.
         lane_reserve: Share of the lane that only segments with an error may use.
         tracers: Instrumentation scopes; further ones share a tracer.
         attributes: Attributes of one span; the oldest goes.
@@ -96,10 +96,10 @@ class Limits:
         link_attributes: Attributes of one link.
         events: Events of one span; the oldest goes.
         links: Links of one span; the oldest goes.
-        value_length: Characters of one text value, the rest is cut; ``None`` cuts nothing.
+        value_length: Characters of one text, bytes of one value of bytes; the rest is cut.
     """
 
-    open_segments: int = 4_096
+    open_spans: int = 65_536
     segment_spans: int = 512
     lane_spans: int = 8_192
     lane_reserve: float = 0.10
@@ -109,13 +109,13 @@ class Limits:
     link_attributes: int = _ATTRIBUTES_MAX
     events: int = _ATTRIBUTES_MAX
     links: int = _ATTRIBUTES_MAX
-    value_length: int | None = None
+    value_length: int = 16_384
 
     def __post_init__(self) -> None:
         problems = [
             Problem(f"limits.{key}", value, f"a whole number from {least} up")
             for key, least in (
-                ("open_segments", 1),
+                ("open_spans", 1),
                 ("segment_spans", 1),
                 ("lane_spans", 1),
                 ("tracers", 1),
@@ -124,14 +124,20 @@ class Limits:
                 ("link_attributes", 0),
                 ("events", 0),
                 ("links", 0),
+                ("value_length", 0),
             )
             if not isinstance(value := getattr(self, key), int) or value < least
         ]
         if not 0.0 <= self.lane_reserve < 1.0:
             problems.append(Problem("limits.lane_reserve", self.lane_reserve, "a share from 0 to below 1"))
-        if self.value_length is not None and self.value_length < 0:
+        if not problems and self.lane_spans < self.segment_spans:
             problems.append(
-                Problem("limits.value_length", self.value_length, "characters from 0 up, or None")
+                Problem(
+                    "limits.lane_spans",
+                    self.lane_spans,
+                    f"at least limits.segment_spans ({self.segment_spans})",
+                    "a segment waits whole or not at all",
+                )
             )
         if problems:
             raise PolicyError(problems, "tracing")
@@ -143,8 +149,7 @@ class TracingSettings:
 
     Attributes:
         provider: ``"light"`` is this package's; ``"sdk"`` is the OpenTelemetry SDK's own, which decides at
-        the
-            start of a trace by the same ratio and knows no rule for errors or slowness; ``"off"`` records
+            the start of a trace by the same ratio and knows no rule for errors or slowness; ``"off"`` records
             nothing.
         resource: Attributes of the process, such as ``service.name``.
         sampling: How segments are judged.

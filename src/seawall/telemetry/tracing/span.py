@@ -1,42 +1,49 @@
 """A span that records: quick to make, read at leisure.
 
-A real subclass of OpenTelemetry's span. Tracers fill its slots and make it without a constructor; whatever
-not every span needs (ids, the span context, events, links) is made when somebody asks. Times are kept by the
-monotonic clock, so that a step of the wall clock can't make a span last minus two seconds.
+A real subclass of OpenTelemetry's span. It has no constructor, which would cost as much as all the rest:
+tracers fill its slots. Whatever not every span needs (its id, the span context, events, links) is made when
+somebody asks. Times are kept by the monotonic clock, so that a step of the wall clock can't make a span last
+minus two seconds.
 
 No method raises for what it is given, logs, blocks or takes a lock. What an ended span is told is counted and
 ignored.
 
-Readers find the attributes of the SDK's ``ReadableSpan``; ``trace_id``, ``span_id``, ``trace_flags`` and
-``status_code`` besides are cheaper than going through ``context`` and ``status``.
+Readers find the attributes of the SDK's ``ReadableSpan``; ``trace_id``, ``span_id``, ``status_code`` and
+``lineage`` besides are cheaper than going through ``context``, ``parent`` and ``status``.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import Final, Protocol, final
+from typing import Final
 
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.util.types import AnyValue
 from opentelemetry.util.types import Attributes as GivenAttributes
 
-from seawall.telemetry.tracing.attributes import SCALARS, Attributes, dropped_of, put
+from seawall.telemetry.tracing.attributes import PLAIN, Attributes, dropped_of, put
 from seawall.telemetry.tracing.origin import AnyResource, Origin
-from seawall.telemetry.tracing.readable import (
-    BoundedLink,
-    Event,
-    InstrumentationScope,
-    context_fields,
-    moment_text,
-)
+from seawall.telemetry.tracing.readable import BoundedLink, Event, InstrumentationScope
 from seawall.telemetry.tracing.segment import BREAKER, FAILED, Segment, Segments
+from seawall.telemetry.tracing.span_context import make_span_context
 
-__all__ = ["ObservedSpan", "Observer", "Span", "Unrecorded"]
+__all__ = ["Span"]
+
+FRAMES_MAX: Final = 32
+"""Of a stack trace, the innermost: formatting reads source files while the caller waits."""
+CHAIN_MAX: Final = 8
+"""Exceptions that led to one another; of a longer chain only the last is told."""
+
+PARENT_KNOWN: Final = 0x100
+PARENT_REMOTE: Final = 0x200
+"""OTLP: that it is known whether the parent is in another process, and that it is."""
+
+DESCRIPTION_MAX: Final = 4_096
+"""Characters of the description of a status, the rest is cut."""
 
 _ERROR: Final = StatusCode.ERROR
 _UNSET: Final = StatusCode.UNSET
@@ -52,6 +59,9 @@ class Span(ApiSpan):
         began_ns: When it began, by the monotonic clock.
         ended_ns: When it ended; ``None`` while it records.
         status_code: How it went.
+        status_description: What went wrong.
+        dropped_events: Events that its limit kept out.
+        dropped_links: Links that its limit kept out.
     """
 
     __slots__ = (
@@ -112,12 +122,17 @@ class Span(ApiSpan):
         failed = self.status_code is _ERROR
         if failed:
             segment.reasons |= FAILED
-        if segment.owner is None:
-            origin.segments.late(segment, self, failed=failed)
-        elif self._root:
+        # nor between the test of the owner and the addition to its spans
+        if self._root:
             origin.segments.close(segment, self)
+        elif segment.owner is None:
+            origin.segments.late(segment, self, failed=failed)
+        elif segment.spans is None:
+            origin.segments.hold_first(segment, self, failed=failed)
         else:
             segment.spans.append(self)
+        if origin.processors is not None:
+            origin.processors.ended(self)
 
     def is_recording(self) -> bool:
         """Whether it has not ended."""
@@ -141,23 +156,23 @@ class Span(ApiSpan):
             attributes = self._attributes = {}
         origin = self._origin
         if (
-            key.__class__ is str
+            type(key) is str
             and key
             and key not in attributes
-            and value.__class__ in SCALARS
-            and origin.value_length is None
-            and len(attributes) < origin.limits.attributes
+            and len(attributes) < origin.attributes_max
+            and ((kind := type(value)) in PLAIN or (kind is str and len(value) <= origin.value_length))
         ):
             attributes[key] = value
             return
-        self._lost_attributes += put(attributes, key, value, origin.limits.attributes, origin.value_length)
+        lost = put(attributes, key, value, origin.attributes_max, origin.value_length)
+        self._lost_attributes += lost
 
     def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
         """Set several attributes."""
         if not self._writable():
             return
         origin = self._origin
-        limit = origin.limits.attributes
+        limit = origin.attributes_max
         if self._attributes is None:
             self._attributes = origin.own(attributes, limit)
             return
@@ -167,7 +182,7 @@ class Span(ApiSpan):
             return
         lost = dropped_of(taken)
         for key, value in taken.items():
-            lost += put(self._attributes, key, value, limit, None)
+            lost += put(self._attributes, key, value, limit, origin.value_length)
         self._lost_attributes += lost
 
     def add_event(self, name: str, attributes: GivenAttributes = None, timestamp: int | None = None) -> None:
@@ -178,28 +193,29 @@ class Span(ApiSpan):
             attributes: More about it.
             timestamp: When, in nanoseconds since 1970; now if left out.
         """
+        if not self._writable():
+            return
         origin = self._origin
         segment = self._segment
         at = origin.now_ns() + segment.offset_ns if timestamp is None else timestamp
         taken = origin.own(attributes, origin.limits.event_attributes)
-        event = Event(name, at, {} if taken is None else taken)
-        if not self._writable():
-            return
         called: object = name  # callers err
         if isinstance(called, str) and called.startswith(origin.segments.breaker_events):
             segment.reasons |= BREAKER
         events = self._events
         if events is None:
             events = self._events = []
-        events.append(event)
+        events.append(Event(name, at, {} if taken is None else taken))
         if len(events) > origin.limits.events:
             del events[0]
             self.dropped_events += 1
 
     def add_link(self, context: SpanContext, attributes: GivenAttributes = None) -> None:
         """Point to another span; ignored if the context is invalid and there is nothing else to tell."""
+        if not self._writable():
+            return
         link = self._origin.link(context, attributes)
-        if link is None or not self._writable():
+        if link is None:
             return
         links = self._links
         if links is None:
@@ -231,7 +247,8 @@ class Span(ApiSpan):
         if not self._writable() or code is _UNSET or self.status_code is _OK:
             return
         self.status_code = code
-        self.status_description = description if code is _ERROR and isinstance(description, str) else None
+        told = code is _ERROR and isinstance(description, str)
+        self.status_description = description[:DESCRIPTION_MAX] if told else None  # type: ignore[index]  # a text
 
     def record_exception(
         self,
@@ -258,7 +275,7 @@ class Span(ApiSpan):
                 if module == "builtins"
                 else f"{module}.{kind.__qualname__}",
                 "exception.message": text_of(exception),
-                "exception.stacktrace": "".join(traceback.format_exception(exception)),
+                "exception.stacktrace": _trace_of(exception),
                 "exception.escaped": str(escaped),
             }
             if attributes:
@@ -302,7 +319,7 @@ class Span(ApiSpan):
     @property
     def trace_id(self) -> int:
         """The trace it belongs to."""
-        return self._segment.trace_id or self._origin.segments.identify(self._segment)
+        return self._segment.trace_id
 
     @property
     def span_id(self) -> int:
@@ -313,36 +330,47 @@ class Span(ApiSpan):
                 self._span_id = drawn
         return self._span_id
 
-    @property
-    def trace_flags(self) -> int:
-        """What is propagated: whether the head of the trace is sampled, whether its id is random."""
-        if self._context is not None:
-            return self._context.trace_flags
-        self._origin.segments.identify(self._segment)
-        return self._segment.flags
-
-    @property
-    def context(self) -> SpanContext:
+    def get_span_context(self) -> SpanContext:
         """What is propagated to other processes."""
         context = self._context
         if context is None:
             segment = self._segment
-            trace_id = self.trace_id
-            context = SpanContext(
-                trace_id, self.span_id, False, TraceFlags(segment.flags), segment.trace_state
+            self._context = context = make_span_context(
+                segment.trace_id, self.span_id, remote=False, flags=segment.flags, state=segment.trace_state
             )
-            self._context = context
         return context
 
-    def get_span_context(self) -> SpanContext:
-        """As :attr:`context`."""
-        return self.context
+    @property
+    def context(self) -> SpanContext:
+        """As :meth:`get_span_context`."""
+        return self.get_span_context()
 
     @property
     def parent(self) -> SpanContext | None:
         """The span that it is part of."""
         parent = self._parent
-        return parent.context if isinstance(parent, Span) else parent
+        return parent.get_span_context() if isinstance(parent, Span) else parent
+
+    def lineage(self) -> tuple[int, int, int, int, str]:
+        """What ``context`` and ``parent`` say, without making them: an export asks each span once.
+
+        Returns:
+            Trace id, span id, the parent's span id (0 without a parent), flags as OTLP has them (trace flags,
+            :data:`PARENT_KNOWN`, :data:`PARENT_REMOTE`), and the header ``tracestate``.
+        """
+        segment = self._segment
+        parent = self._parent
+        flags = segment.flags | PARENT_KNOWN
+        if isinstance(parent, SpanContext) and parent.is_remote:
+            flags |= PARENT_REMOTE
+        state = segment.trace_state
+        return (
+            segment.trace_id,
+            self.span_id,
+            0 if parent is None else parent.span_id,
+            flags,
+            "" if state is None else state.to_header(),
+        )
 
     @property
     def start_time(self) -> int:
@@ -399,90 +427,9 @@ class Span(ApiSpan):
         """The library that makes it."""
         return self._origin.scope
 
-    def to_json(self, indent: int | None = 4) -> str:
-        """As JSON text, with the fields of the SDK's."""
-        parent = self.parent
-        status = {"status_code": self.status_code.name}
-        if self.status_description:
-            status["description"] = self.status_description
-        fields = {
-            "name": self.name,
-            "context": context_fields(self.context),
-            "kind": str(self.kind),
-            "parent_id": None if parent is None else context_fields(parent)["span_id"],
-            "start_time": moment_text(self.start_time),
-            "end_time": moment_text(self.end_time),
-            "status": status,
-            "attributes": dict(self.attributes),
-            "events": [
-                {
-                    "name": event.name,
-                    "timestamp": moment_text(event.timestamp),
-                    "attributes": dict(event.attributes),
-                }
-                for event in self.events
-            ],
-            "links": [
-                {"context": context_fields(link.context), "attributes": dict(link.attributes or {})}
-                for link in self.links
-            ],
-            "resource": json.loads(self.resource.to_json()),
-        }
-        return json.dumps(fields, indent=indent, default=str)
-
     def __repr__(self) -> str:
         state = "recording" if self.ended_ns is None else "ended"
         return f"<Span {self.name!r} {state}, {self.status_code.name}>"
-
-
-class Observer(Protocol):
-    """Who is told of the ends of spans: the span processors that are plugged in."""
-
-    def ended(self, span: ObservedSpan) -> None:
-        """A span has ended; called once for each."""
-        ...
-
-
-@final
-class ObservedSpan(Span):
-    """A span that span processors hear of. Made only while one is installed."""
-
-    _observer: Observer
-    _told: bool = False
-
-    def end(self, end_time: int | None = None) -> None:
-        """As :meth:`Span.end`, and tell the processors."""
-        super().end(end_time)
-        if self._told:
-            return
-        self._told = True
-        self._observer.ended(self)
-
-
-@final
-class Unrecorded(NonRecordingSpan):
-    """A span that its segment had no room for.
-
-    It passes on the context of its nearest recorded ancestor, so that what other processes do for it hangs on
-    a span that exists.
-
-    Args:
-        parent: That ancestor.
-        segment: Whose child it would have been.
-    """
-
-    __slots__ = ("_parent", "_segment")
-
-    def __init__(self, parent: Span, segment: Segment) -> None:
-        self._parent = parent
-        self._segment = segment
-
-    def get_span_context(self) -> SpanContext:
-        """The context of its nearest recorded ancestor."""
-        return self._parent.context
-
-    def __repr__(self) -> str:
-        return f"<Unrecorded child of {self._parent.name!r}>"
 
 
 def text_of(exception: BaseException) -> str:
@@ -491,3 +438,13 @@ def text_of(exception: BaseException) -> str:
         return str(exception)
     except Exception:  # noqa: BLE001  # whatever it raises, and telemetry raises nothing
         return f"<{type(exception).__name__} without text>"
+
+
+def _trace_of(exception: BaseException) -> str:
+    earlier: BaseException | None = exception
+    for _ in range(CHAIN_MAX):
+        if earlier is None:
+            break
+        earlier = earlier.__context__ if earlier.__cause__ is None else earlier.__cause__
+    lines = traceback.format_exception(exception, limit=-FRAMES_MAX, chain=earlier is None)
+    return "".join(lines)

@@ -1,8 +1,7 @@
 """The tracer: starts spans.
 
 A span is a child if its parent is of a segment that is open here; otherwise it is a local root and begins a
-segment. The common case runs straight through one function. As soon as a sampler or a span processor of the
-SDK is installed, the provider gives each tracer a delegate that takes the long way.
+segment. The common case runs straight through one function.
 """
 
 # ruff: noqa: SLF001 -- a tracer builds spans from outside: a constructor would cost as much as the rest
@@ -10,7 +9,6 @@ SDK is installed, the provider gives each tracer a delegate that takes the long 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from opentelemetry import trace as api
 from opentelemetry.context.context import Context
@@ -21,12 +19,10 @@ from seawall.telemetry.tracing.activation import Activation
 from seawall.telemetry.tracing.current import SPAN_KEY, get_current
 from seawall.telemetry.tracing.origin import AnyResource, Origin
 from seawall.telemetry.tracing.readable import BoundedLink, InstrumentationScope
-from seawall.telemetry.tracing.segment import Segments
-from seawall.telemetry.tracing.span import ObservedSpan, Span, Unrecorded
+from seawall.telemetry.tracing.span import Span
 
-__all__ = ["Tracer", "parent_context", "parent_in"]
+__all__ = ["Tracer"]
 
-_new = object.__new__
 _UNSET = StatusCode.UNSET
 _INTERNAL = SpanKind.INTERNAL
 
@@ -36,19 +32,15 @@ class Tracer(api.Tracer):
 
     Args:
         origin: What its spans have in common.
-        span_class: What it makes.
 
     Attributes:
         origin: As given.
-        delegate: Who starts the spans instead, while something is plugged in.
     """
 
-    __slots__ = ("_span_class", "delegate", "origin")
+    __slots__ = ("origin",)
 
-    def __init__(self, origin: Origin, span_class: type[Span] = Span) -> None:
+    def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self._span_class = span_class
-        self.delegate: api.Tracer | None = None
 
     def start_span(
         self,
@@ -60,55 +52,50 @@ class Tracer(api.Tracer):
         start_time: int | None = None,
         record_exception: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002  # OpenTelemetry's signature
-    ) -> api.Span:
+    ) -> Span:
         """Start a span without making it the current one.
 
-        The arguments are those of OpenTelemetry's ``Tracer.start_span``; the attributes are copied. Returns a
-        span that records, or one that doesn't if its segment is full.
+        The arguments are those of OpenTelemetry's ``Tracer.start_span``; the attributes are copied.
         """
-        if self.delegate is not None:
-            return self.delegate.start_span(
-                name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
-            )
         origin = self.origin
         segments = origin.segments
-        parent = get_current().get(SPAN_KEY) if context is None else parent_in(context)
-        family = parent.__class__
+        parent = get_current().get(SPAN_KEY) if context is None else _span_in(context)
+        span = Span()
+        # no call between a test for room and the additions, so no other thread either
         if (
-            family is Span or family is ObservedSpan or family is Unrecorded
-        ) and parent._segment.owner is segments:  # type: ignore[attr-defined]  # all three have it
-            if family is Unrecorded:
-                segments.unrecorded += 1
-                return cast("Unrecorded", parent)
-            segment = parent._segment  # type: ignore[attr-defined]  # as above
-            # no call between the test and the addition, so no other thread either
-            if segment.started >= origin.segment_spans:
-                segments.unrecorded += 1
-                return Unrecorded(cast("Span", parent), segment)
+            type(parent) is Span
+            and (segment := parent._segment).owner is segments
+            and (
+                (
+                    segment.started < segments.segment_spans_max
+                    and segments.spans_open < segments.spans_open_max
+                )
+                or segments.relieve(segment)
+            )
+        ):
             segment.started += 1
-            span = _new(self._span_class)
-            span._parent = parent  # type: ignore[assignment]  # a Span
+            segments.spans_open += 1
+            span._parent = parent
             span._root = False
             span.began_ns = origin.now_ns()
         else:
-            outer = None if parent is None else parent_context(parent)
-            began = origin.now_ns()
-            segment = segments.begin(outer, began)
-            span = _new(self._span_class)
-            span._parent = outer
+            span._parent = outer = None if parent is None else _context_of(parent)
             span._root = True
-            span.began_ns = began
+            span.began_ns = began = origin.now_ns()
+            segment = segments.begin(outer, began)
         span._segment = segment
         span._origin = origin
         span.name = name
         span.kind = kind
         span.ended_ns = None
         span.status_code = _UNSET
-        span._attributes = origin.own(attributes, origin.limits.attributes) if attributes else None
-        if links or start_time is not None or not (record_exception and set_status_on_exception):
+        span._attributes = None if attributes is None else origin.own(attributes, origin.attributes_max)
+        if links is not None or start_time is not None or not (record_exception and set_status_on_exception):
             self._add_rare(span, links, start_time)
             span._record_exception = record_exception
             span._set_status_on_exception = set_status_on_exception
+        if origin.processors is not None:
+            origin.processors.started(span, context)
         return span
 
     def _add_rare(self, span: Span, links: Sequence[Link] | None, start_time: object) -> None:
@@ -118,16 +105,17 @@ class Tracer(api.Tracer):
                 span.began_ns = start_time - span._segment.offset_ns
             else:
                 origin.segments.failed += 1
-        if not links:
-            return
+        kept: list[BoundedLink] = []
         try:
-            made = [origin.link(link.context, link.attributes) for link in links]
+            for given in links or ():
+                link = origin.link(getattr(given, "context", None), getattr(given, "attributes", None))
+                if link is not None:
+                    kept.append(link)
         except Exception:  # noqa: BLE001  # not a sequence of links, and telemetry raises nothing
             origin.segments.failed += 1
-            return
-        kept: list[BoundedLink] = [link for link in made if link is not None]
-        span.dropped_links = max(len(kept) - origin.limits.links, 0)
-        span._links = kept[span.dropped_links :]
+        if kept:
+            span.dropped_links = max(len(kept) - origin.limits.links, 0)
+            span._links = kept[span.dropped_links :]
 
     def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917  # a faster class with the same three uses
         self,
@@ -161,13 +149,7 @@ class Tracer(api.Tracer):
             self,
             (name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception),
             end_on_exit,
-            self.origin.segments,
         )
-
-    @property
-    def segments(self) -> Segments:
-        """Where its spans are judged."""
-        return self.origin.segments
 
     @property
     def resource(self) -> AnyResource:
@@ -186,13 +168,13 @@ class Tracer(api.Tracer):
         return f"<Tracer {self.origin.scope.name!r}>"
 
 
-def parent_in(context: object) -> object:
+def _span_in(context: object) -> object:
     """The span that a context holds; ``None`` if it holds none or is no context."""
     return context.get(SPAN_KEY) if isinstance(context, dict) else None
 
 
-def parent_context(parent: object) -> SpanContext | None:
-    """The context of a parent that is no open span of ours; ``None`` if it is invalid."""
+def _context_of(parent: object) -> SpanContext | None:
+    """The context of a parent that is of no open segment here; ``None`` if it is invalid."""
     if not isinstance(parent, api.Span):
         return None
     try:

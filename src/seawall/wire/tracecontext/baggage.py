@@ -23,7 +23,7 @@ BYTES_MAX: Final = 8_192
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _OCTET: Final = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]"
 _IS_PAIR: Final = re.compile(rf"({_NAME})[ \t]*=[ \t]*({_OCTET}*)").fullmatch
-_IS_NAME: Final = re.compile(_NAME).fullmatch
+_IS_TOKEN: Final = re.compile(_NAME).fullmatch
 # A plus sign may stand for itself, but is a space to peers that decode values like forms; encoded it is clear
 # to all.
 _PLAIN: Final = "".join(
@@ -118,11 +118,6 @@ def format_baggage(entries: Iterable[Entry]) -> BaggageText:
     return BaggageText(",".join(members), dropped)
 
 
-def is_token(name: str) -> bool:
-    """Whether a name can be sent: letters, digits and ``!#$%&'*+-.^_`|~`` of ASCII, one at least."""
-    return _IS_NAME(name) is not None
-
-
 def _entry(member: str) -> Entry | None:
     first, *rest = member.split(";")
     pair = _IS_PAIR(first.rstrip(" \t"))
@@ -134,7 +129,7 @@ def _entry(member: str) -> Entry | None:
         pair_of_property = _IS_PAIR(text)
         if pair_of_property is not None:
             properties.append(Property(pair_of_property[1], _decoded(pair_of_property[2])))
-        elif is_token(text):
+        elif _IS_TOKEN(text) is not None:
             properties.append(Property(text))
         else:
             return None
@@ -146,11 +141,11 @@ def _decoded(value: str) -> str:
 
 
 def _member(entry: Entry) -> str | None:
-    if not is_token(entry.name):
+    if _IS_TOKEN(entry.name) is None:
         return None
     text = f"{entry.name}={_encoded(entry.value)}"
     for name, value in entry.properties:
-        if not is_token(name):
+        if _IS_TOKEN(name) is None:
             return None
         text += f";{name}" if value is None else f";{name}={_encoded(value)}"
     return text

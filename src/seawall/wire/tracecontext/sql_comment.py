@@ -38,47 +38,25 @@ _PAIR: Final = re.compile(
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
-def format_comment(pairs: Mapping[str, str]) -> str:
-    """The comment alone, its names in order.
-
-    Returns:
-        Empty text if there is nothing to say, or more than :data:`PAIRS_MAX` and :data:`COMMENT_MAX` allow.
-    """
-    if not pairs or len(pairs) > PAIRS_MAX:
-        return ""
-    texts = [f"{_encoded(name)}='{_encoded(value)}'" for name, value in sorted(pairs.items()) if name]
-    comment = f"/*{','.join(texts)}*/" if texts else ""
-    return comment if len(comment) <= COMMENT_MAX else ""
-
-
-def write_comment(
-    sql: str, pairs: Mapping[str, str], *, beside_others: bool = False, double_percent: bool = False
-) -> str:
+def write_comment(sql: str, pairs: Mapping[str, str], *, double_percent: bool = False) -> str:
     """Add a comment to a statement; to the last one of several.
 
     Args:
         sql: Any text.
-        pairs: Names and values; names should be letters.
-        beside_others: Also where there are comments already, unless one of them has one of these names. The
-            specification forbids it, for comments may be hints to the server, and the first one of a kind may
-            be the one that counts; ours comes behind all that stand among the tokens.
-        double_percent: Write ``%%`` for a percent sign, for drivers to which it marks a parameter (psycopg,
-            if the call has parameters).
+        pairs: Names and values; names should be letters. They are written in order of name.
+        double_percent: Write ``%%`` for a percent sign, for drivers to which it marks a parameter: psycopg
+            refuses a statement with parameters in which one stands alone.
 
     Returns:
-        The text with the comment; the same text if there is no statement in it, if it has comments already,
-        is longer than :data:`~seawall.wire.tracecontext.sql_text.LOOK_CHARACTERS`, or could not be read for
-        certain.
+        The text with the comment. The same text if there is nothing to say, or more than :data:`PAIRS_MAX`
+        and :data:`COMMENT_MAX` allow; if there is no statement in it, or a comment already (the specification
+        asks for that: comments may be hints to the server); if it is longer than
+        :data:`~seawall.wire.tracecontext.sql_text.LOOK_CHARACTERS`, or could not be read for certain.
     """
-    comment = format_comment(pairs)
+    comment = _comment(pairs)
     layout = survey(sql) if comment else None
-    if layout is None or layout.end == 0:
+    if layout is None or layout.end == 0 or layout.comments:
         return sql
-    if layout.comments or layout.lines:
-        if not beside_others:
-            return sql
-        if any(name in pairs for begin, end in layout.comments for name in _pairs(sql[begin + 2 : end - 2])):
-            return sql
     if _OTHER_LANGUAGE(sql, layout.begin) is not None:
         return sql
     if double_percent:
@@ -109,11 +87,22 @@ def read_comment(sql: str | bytes) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for begin, end in reversed(layout.comments):
+        if sql.startswith("--", begin):
+            continue
         for name, value in _pairs(sql[begin + 2 : end - 2]).items():
             if len(found) == PAIRS_MAX:
                 return found
             found.setdefault(name, value)
     return found
+
+
+def _comment(pairs: Mapping[str, str]) -> str:
+    """The comment alone; empty text if there is nothing to say, or too much."""
+    if len(pairs) > PAIRS_MAX:
+        return ""
+    texts = [f"{_encoded(name)}='{_encoded(value)}'" for name, value in sorted(pairs.items()) if name]
+    comment = f"/*{','.join(texts)}*/" if texts else ""
+    return comment if len(comment) <= COMMENT_MAX else ""
 
 
 def _pairs(text: str) -> dict[str, str]:

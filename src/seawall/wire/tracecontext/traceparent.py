@@ -11,7 +11,7 @@ Source: W3C Trace Context, level 2, sections "traceparent Header Field Values" a
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from seawall.kernel.errors import UsageError
 
@@ -33,42 +33,14 @@ _LATER: Final = re.compile(
 ).match
 
 
-class Traceparent(NamedTuple):
-    """What one ``traceparent`` says.
-
-    Attributes:
-        trace_id: 128 bits, never 0.
-        span_id: 64 bits, never 0: the caller's span, the parent of what happens here.
-        flags: :data:`SAMPLED` and :data:`RANDOM`; unknown bits are cleared.
-    """
-
-    trace_id: int
-    span_id: int
-    flags: int = 0
-
-    @property
-    def sampled(self) -> bool:
-        """Whether the caller may have recorded its part."""
-        return self.flags & SAMPLED != 0
-
-    @property
-    def random(self) -> bool:
-        """Whether the lower 56 bits of the trace id may be used as random ones."""
-        return self.flags & RANDOM != 0
-
-
-def parse_traceparent(text: str) -> Traceparent | None:
+def parse_traceparent(text: str) -> tuple[int, int, int] | None:
     """Read one ``traceparent``; spaces and tabs around it don't matter.
 
     Returns:
-        None for anything that is not one: the trace then starts anew, and ``tracestate`` must not be read.
+        The trace's id, the caller's span (the parent of what happens here) and its flags, of which unknown
+        ones are cleared. The ids are never 0. None for anything that is not a ``traceparent``: the trace then
+        starts anew, and ``tracestate`` must not be read.
     """
-    ids = parse_ids(text)
-    return None if ids is None else Traceparent(*ids)
-
-
-def parse_ids(text: str) -> tuple[int, int, int] | None:
-    """The same as :func:`parse_traceparent` as a plain tuple, which is cheaper to make."""
     match = _OURS(text)
     if match is None:
         text = text.strip(" \t")
@@ -92,14 +64,14 @@ def format_traceparent(trace_id: int, span_id: int, flags: int = 0) -> str:
     Raises:
         UsageError: An id is out of its range.
     """
-    trace = span = ""
-    try:
-        # Faster than a format with padding.
-        trace, span = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
-    except OverflowError:
-        trace_id = 0
-    if trace_id == 0 or span_id == 0:
-        raise UsageError(
-            f"trace_id = {trace_id!r}, span_id = {span_id!r}: must be 1 to 2**128 - 1 and 1 to 2**64 - 1"
-        )
-    return f"00-{trace}-{span}-{_FLAGS[flags & KNOWN_FLAGS]}"
+    if trace_id and span_id:
+        try:
+            # Faster than a format with padding.
+            trace, span = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+        except OverflowError:
+            pass
+        else:
+            return f"00-{trace}-{span}-{_FLAGS[flags & KNOWN_FLAGS]}"
+    raise UsageError(
+        f"trace_id = {trace_id!r}, span_id = {span_id!r}: must be 1 to 2**128 - 1 and 1 to 2**64 - 1"
+    )

@@ -1,13 +1,14 @@
-"""What a reader finds when it comes at the wrong moment."""
+"""What a reader of a single cell finds when it comes at the wrong moment."""
 
 from typing import Any
 
 import pytest
 
-from seawall.telemetry.metrics import shared_cells
+from seawall.telemetry.metrics import locks, shared_cells
 from seawall.telemetry.metrics.layout import NUMBER, TABLE_WORDS
-from seawall.telemetry.metrics.reading import read_histogram, read_native, read_stamped
-from tests.telemetry.metrics.host import TIME, Host, Turning, cell
+from seawall.telemetry.metrics.native import BUCKETS_MAX
+from seawall.telemetry.metrics.shared_cells import READS_MAX, read_histogram, read_native
+from tests.telemetry.metrics.host import TIME, WAIT, Host, Turning, cell
 
 
 class Stopping:
@@ -115,8 +116,39 @@ def test_a_native_histogram_whose_writer_stopped_after_any_store_has_a_sum_that_
     assert {seen[0], seen[-1]} == {1, 2}
 
 
-def test_a_stamped_gauge_is_read_again_while_it_is_written() -> None:
-    words = words_of(2)
-    words.doubles[0] = 5.0
-    words.doubles = Turning(words.doubles, 1, [1.0, 2.0])
-    assert read_stamped(words, 0) == (2.0, 5.0)
+def test_a_reader_gives_up_on_a_writer_that_is_too_fast() -> None:
+    host = Host(rows=1)
+    wait, time = (cell(host.worker(0), metric) for metric in (WAIT, TIME))
+    for each, at, read in (
+        (wait, wait._at + 2, lambda: read_histogram(host.block.words, wait._at, 3)),
+        (time, time._table + NUMBER, lambda: read_native(host.block.words, time._at)),
+    ):
+        each.observe(0.5)
+        assert read() is not None
+        plain, number = host.block.words.signed, host.block.words.signed[at]
+        host.block.words.signed = Turning(plain, at, list(range(10, 10 + 2 * READS_MAX)))
+        assert read() is None
+        host.block.words.signed = plain
+        plain[at] = number
+    host.block.close()
+
+
+def test_a_native_histogram_that_cannot_be_lowered_at_once_is_written_when_it_can() -> None:
+    host = Host(rows=1)
+    time = cell(host.worker(0), TIME)
+    number = 0
+    while len(time.positive) < BUCKETS_MAX:
+        number += 1
+        time.observe(1.0 + number / 100)
+    full = host.seen(TIME).snapshot()
+    # Whoever reads it in this process holds the lock, here for as long as two new buckets take to come.
+    with locks.FOLDING:
+        time.observe(1e6)
+        time.observe(2e6)
+        assert len(time.positive) == BUCKETS_MAX + 2
+        assert read_native(host.block.words, time._at) == full
+    time.observe(1e6)
+    assert time.schema < TIME.schema
+    assert host.seen(TIME).snapshot() == time.snapshot()
+    assert host.seen(TIME).count == full.count + 3
+    host.block.close()
