@@ -255,7 +255,7 @@ def test_takes_span_contexts_of_another_make() -> None:
 
 
 def test_works_where_the_api_s_contexts_are_no_tuples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(span_context, "_TUPLE", None)
+    monkeypatch.setattr(span_context, "TUPLE", None)
     sent = injected(context_with(flags=0xFF, state=TraceState([("a", "1")])))
     assert sent == {"traceparent": PARENT[:-1] + "3", "tracestate": "a=1"}
     assert injected(Propagator().extract(sent)) == sent

@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 from opentelemetry import trace as api
+from opentelemetry.trace import StatusCode
 
 from seawall.telemetry.tracing.provider import OTHER_SCOPE, TracerProvider
 from seawall.telemetry.tracing.readable import InstrumentationScope, Resource
@@ -103,12 +104,31 @@ def test_in_a_forked_child_what_is_open_or_waits_is_left_to_the_parent():
     assert (now.abandoned, now.spans_abandoned, now.open) == (1, 3, 0)
     assert lane.forgotten == 1
     assert lane.offered == lane.accepted == lane.forgotten
-    assert now.spans_recorded == now.spans_offered + now.spans_abandoned
+    assert world.recorded == 4
 
     below = world.child(root, "in the child")
     below.end()
     assert world.taken() == [below]
     assert (below.trace_id, below.parent) == (trace_id, root.context)
+
+
+def test_in_a_forked_child_what_stood_alone_is_left_to_the_parent_too():
+    world = World()
+    ended, mother = world.root("ended"), world.root("mother")
+    world.pass_s(0.1)
+    world.provider.before_fork()
+    world.provider.after_fork_in_child()
+    ended.set_status(StatusCode.ERROR)
+    ended.end()
+    assert world.taken() == []
+    child = world.child(mother)
+    child.set_status(StatusCode.ERROR)
+    child.end()
+    assert world.taken() == [child]
+    mother.end()
+    now = world.segments
+    assert (now.abandoned, now.spans_abandoned, now.kept["error"]) == (2, 2, 1)
+    assert world.recorded == 3
 
 
 def test_a_real_fork_gives_other_ids_and_an_empty_lane():

@@ -32,7 +32,7 @@ def test_without_a_reason_a_segment_is_dropped_and_counted():
     world.child(root).end()
     root.end()
     assert world.taken() == []
-    assert (world.segments.dropped, world.segments.spans_sampled_out) == (1, 2)
+    assert (world.segments.dropped, world.segments.spans_dropped) == (1, 2)
 
 
 @pytest.mark.parametrize("failing", ["root", "child"])
@@ -185,7 +185,7 @@ def test_a_late_child_of_a_dropped_segment_is_dropped_and_counted():
     root.end()
     late.end()
     assert world.taken() == []
-    assert world.segments.spans_sampled_out == 2
+    assert (world.segments.spans_dropped, world.segments.spans_late) == (2, 1)
 
 
 @pytest.mark.parametrize("reason", ["error", "slow", "breaker"])
@@ -204,6 +204,7 @@ def test_a_late_child_that_is_worth_it_is_kept_alone(reason):
     [kept] = world.taken()
     assert kept is late
     assert kept.trace_id == root.trace_id
+    assert world.segments.spans_rescued == 1
 
 
 def test_what_is_found_late_keeps_what_ends_later_still():
@@ -215,21 +216,6 @@ def test_what_is_found_late_keeps_what_ends_later_still():
     failing.end()
     last.end()
     assert names(world.taken()) == ["failing", "last"]
-
-
-def test_what_ends_while_the_verdict_is_drawn_is_part_of_it():
-    world = World(sampling=Sampling(ratio=1.0))
-    root = world.root()
-    child = world.child(root)
-    draw = world.dice.getrandbits
-
-    def as_if_another_thread_came_between(bits: int) -> int:
-        child.end()
-        return draw(bits)
-
-    world.provider.segments._bits = as_if_another_thread_came_between
-    root.end()
-    assert names(world.taken()) == ["child", "root"]
 
 
 def test_a_span_that_starts_under_a_finished_segment_is_the_root_of_a_new_one():
@@ -244,7 +230,7 @@ def test_a_span_that_starts_under_a_finished_segment_is_the_root_of_a_new_one():
     task.end()
     assert names(world.taken()) == ["step", "task"]
     assert (task.trace_id, task.parent) == (root.trace_id, root.context)
-    assert world.segments.opened == 2
+    assert world.opened == 2
 
 
 def test_a_child_of_an_ended_span_joins_while_the_segment_is_open():
@@ -308,26 +294,26 @@ def test_when_too_many_spans_are_open_the_oldest_segment_is_judged_with_what_it_
     failing.set_status(StatusCode.ERROR)
     failing.end()
     second = world.root("second")
-    world.root("third")
-    assert (world.segments.spans_open, world.taken()) == (4, [])
+    world.child(second)
+    assert (world.segments.open, world.segments.spans_open, world.taken()) == (2, 4, [])
     world.child(second, "one more")
     assert names(world.taken()) == ["failing"]
-    assert (world.segments.open, world.segments.spans_open, world.segments.evicted) == (2, 3, 1)
+    assert (world.segments.open, world.segments.spans_open, world.segments.evicted) == (1, 3, 1)
 
 
 def test_a_child_that_finds_its_own_segment_evicted_begins_another():
     world = World(sampling=Sampling(ratio=1.0), limits=Limits(open_spans=2))
     oldest = world.root("oldest")
-    world.root("other")
-    child = world.child(oldest, "child")
-    assert (child._root, child.trace_id, child.parent) == (True, oldest.trace_id, oldest.context)
-    assert world.segments.open == 2
+    world.child(oldest, "first")
+    second = world.child(oldest, "second")
+    assert (world.segments.open, world.segments.evicted) == (0, 1)
+    assert (second.trace_id, second.parent) == (oldest.trace_id, oldest.context)
 
 
 def test_the_root_of_an_evicted_segment_is_late():
     world = World(limits=Limits(open_spans=1))
-    stream = world.root("stream")
-    world.root("other")
+    stream, other = world.root("stream"), world.root("other")
+    assert stream.trace_id != other.trace_id, "asking gives them segments"
     world.pass_s(5)
     stream.end()
     assert names(world.taken()) == ["stream"]
@@ -345,6 +331,85 @@ def test_roots_that_never_end_do_not_stop_recording():
     assert world.segments.open <= 3
 
 
+# -- alone ------------------------------------------------------------------------------------------
+
+
+def test_a_local_root_stands_alone_until_it_has_a_child_or_somebody_asks():
+    world = World()
+    alone, mother, asked = (world.root(name) for name in ("alone", "mother", "asked"))
+    assert (world.segments.open, world.segments.spans_open) == (0, 0)
+    world.child(mother)
+    assert (world.segments.open, world.segments.spans_open) == (1, 2)
+    assert asked.context.is_valid
+    assert (world.segments.open, world.segments.spans_open) == (2, 3)
+    alone.end()
+    assert (world.segments.open, world.segments.dropped, world.segments.spans_dropped) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_who_stood_alone_is_afterwards_who_it_was(kept):
+    world = World()
+    world.dice.bits = KEEP_BITS if kept else DROP_BITS
+    root = world.root()
+    root.end()
+    assert world.dice.traces == 1
+    after = world.child(root, "after")
+    assert (after.trace_id, after.parent) == (root.trace_id, root.context)
+    assert root.context.trace_flags == (3 if kept else 2)
+    assert (world.dice.traces, world.segments.open) == (1, 1)
+    assert world.taken() == [root] * kept
+
+
+@pytest.mark.parametrize("flags", [0, 3])
+def test_who_stands_alone_under_a_remote_parent_is_of_its_trace(flags):
+    world = World()
+    root = world.child(remote(5 << 56 | KEEP_BITS, flags=flags))
+    root.end()
+    assert world.taken() == [root]
+    assert (root.trace_id, root.context.trace_flags) == (5 << 56 | KEEP_BITS, flags)
+    assert world.dice.traces == 0
+
+
+def test_a_child_that_comes_while_its_root_ends_alone_is_late():
+    world = World(sampling=Sampling(ratio=1.0))
+    root = world.root()
+    draw, children = world.dice.getrandbits, []
+
+    def as_if_another_thread_came_between(bits: int) -> int:
+        world.provider.segments.random_bits = draw
+        children.append(world.child(root))
+        return draw(bits)
+
+    world.provider.segments.random_bits = as_if_another_thread_came_between
+    root.end()
+    assert world.taken() == [root]
+    children[0].end()
+    assert world.taken() == children
+    assert (world.segments.open, world.recorded, world.segments.spans_late) == (0, 2, 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_threads_lose_no_span_of_roots_that_stop_standing_alone():
+    world = World(sampling=Sampling(ratio=1.0), limits=Limits(lane_spans=100_000, lane_reserve=0.0))
+    roots = [world.root() for _ in range(2_000)]
+
+    def end() -> None:
+        for root in roots:
+            root.end()
+
+    def bear() -> None:
+        for root in roots:
+            world.child(root).end()
+
+    threads = [threading.Thread(target=work) for work in (end, bear, bear)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert world.recorded == len(world.taken()) == 3 * len(roots)
+    assert (world.segments.open, world.segments.spans_open) == (0, 0)
+
+
 # -- ids -------------------------------------------------------------------------------------------
 
 
@@ -356,12 +421,12 @@ def test_a_child_of_a_dropped_segment_never_draws_an_id_of_its_own():
     assert (world.dice.traces, world.dice.spans) == (1, 0)
 
 
-def test_an_error_costs_no_id_before_it_is_exported():
+def test_a_span_costs_no_id_before_somebody_asks():
     world = World()
     root = world.root()
     root.set_status(StatusCode.ERROR)
     root.end()
-    assert world.dice.traces == 0
+    assert world.dice.spans == 0
     [span] = world.taken()
     assert span.trace_id == span.trace_id == span.context.trace_id != 0
     assert span.span_id == span.span_id == span.context.span_id != 0
@@ -369,7 +434,7 @@ def test_an_error_costs_no_id_before_it_is_exported():
 
 def test_ids_are_never_zero():
     world = World()
-    world.provider.segments._bits = lambda bits: 0
+    world.provider.segments.random_bits = lambda bits: 0
     root = world.root()
     assert root.context.is_valid
 
@@ -388,8 +453,8 @@ def test_two_providers_do_not_mix_their_segments():
 def test_its_repr_shows_its_state():
     world = World()
     root = world.root()
-    assert repr(root._segment) == "<Segment open, 1 spans, 0 of them finished>"
-    assert repr(world.provider.segments) == "<Segments 1 open with 1 of 65536 spans, opened=1 evicted=0>"
+    assert repr(root.segment) == "<Segment open, 1 spans>"
+    assert repr(world.provider.segments) == "<Segments 1 open with 1 of 65536 spans, evicted=0>"
 
 
 @pytest.mark.usefixtures("impatient")
@@ -414,6 +479,6 @@ def test_threads_lose_no_span(limits):
     now = world.segments
     # a segment may be evicted between two children, which then start segments of their own: more of them, but
     # no span is lost
-    assert now.spans_recorded == now.spans_offered == len(world.taken()) == 6 * 300 * 5
-    assert now.opened == sum(now.kept.values())
+    assert world.recorded == now.spans_kept == len(world.taken()) == 6 * 300 * 5
+    assert world.opened == sum(now.kept.values())
     assert (now.open, now.spans_open) == (0, 0)

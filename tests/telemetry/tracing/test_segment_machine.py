@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from opentelemetry.trace import StatusCode
 
+from seawall.telemetry.tracing.segment import State
 from seawall.telemetry.tracing.settings import Limits, Sampling
 from seawall.telemetry.tracing.span import Span
 from tests.telemetry.tracing.world import DROP_BITS, KEEP_BITS, World
@@ -29,7 +30,7 @@ class SegmentMachine(RuleBasedStateMachine):
         self.world = World(sampling=Sampling(ratio=ratio), limits=self.limits)
         self.live: list[Span] = []
         self.seen: list[Span] = []
-        self.started = 0
+        self.started = self.kept_alone = 0
         self.exported: list[Span] = []
         self.failed: set[int] = set()
 
@@ -61,9 +62,12 @@ class SegmentMachine(RuleBasedStateMachine):
             span = data.draw(st.sampled_from(self.live))
             self.live.remove(span)
             before = self.world.lane.statistics()
+            alone = span._segment is None
             span.end()
             after = self.world.lane.statistics()
-            if id(span) in self.failed and (span._root or span._segment.owner is None):
+            self.kept_alone += alone and after.offered > before.offered
+            of_open = span._segment is not None and span._segment.owner is not None
+            if id(span) in self.failed and not of_open:
                 assert after.offered > before.offered, "an error is always offered, late or not"
 
     @rule(data=st.data())
@@ -92,14 +96,19 @@ class SegmentMachine(RuleBasedStateMachine):
     @invariant()
     def every_span_and_segment_is_accounted_for(self) -> None:
         now, lane = self.world.segments, self.world.lane.statistics()
-        waiting = sum(len(segment.spans) for segment in self.world.provider.segments._open)
-        assert now.spans_recorded == self.started
-        settled = now.spans_offered + now.spans_sampled_out + now.spans_abandoned
-        assert self.started == len(self.live) + waiting + settled
-        assert now.opened == now.open + sum(now.kept.values()) + now.dropped + now.abandoned
-        assert now.spans_offered == lane.offered == lane.accepted + sum(lane.dropped.values())
+        alone = [span for span in self.live if span._segment is None]
+        assert self.world.recorded == self.started - len(alone)
+        still_open = self.world.provider.segments._open
+        assert now.spans_open == sum(segment.started for segment in still_open)
+        ended = [span for span in self.seen if span.ended_ns is not None]
+        of_kept = [span for span in ended if span._segment and span._segment.state is State.KEPT]
+        assert lane.offered == len(of_kept) + self.kept_alone + now.spans_rescued
+        assert lane.offered == lane.accepted + sum(lane.dropped.values())
+        waiting = [span for segment in still_open for span in segment.spans or ()]
+        of_open = {span for span in ended if span._segment and span._segment.state is State.OPEN}
+        assert {*waiting} == of_open
         if self.ratio == 1.0:
-            assert now.dropped == now.spans_sampled_out == 0
+            assert now.dropped == now.spans_dropped == 0
 
     @invariant()
     def nothing_is_exported_twice_or_unfinished(self) -> None:

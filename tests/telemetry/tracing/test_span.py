@@ -70,11 +70,12 @@ def test_a_second_end_changes_nothing(world):
     span.end()
     assert span.end_time == WALL_START_NS + 9 * SECOND_NS
     assert world.segments.after_end == 1
-    assert world.segments.opened == 1
+    assert world.opened == 1
 
 
 def test_an_ended_span_is_deaf_and_counts(world):
     span = world.root("name", attributes={"a": 1})
+    segment = span.segment
     span.end()
     span.set_attribute("b", 2)
     span.set_attributes({"b": 2})
@@ -85,7 +86,7 @@ def test_an_ended_span_is_deaf_and_counts(world):
     span.record_exception(ValueError("late"))
     assert (span.name, span.attributes, span.events, span.links) == ("name", {"a": 1}, (), ())
     assert span.status_code is StatusCode.UNSET
-    assert span._segment.reasons == 0
+    assert segment.reasons == 0
     assert not span.is_recording()
     assert world.segments.after_end == 7
 

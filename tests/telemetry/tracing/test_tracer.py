@@ -25,7 +25,8 @@ def test_without_a_current_span_a_trace_begins(world):
     span = world.tracer.start_span("span")
     assert isinstance(span, Span)
     assert span.parent is None
-    assert world.segments.opened == 1
+    span.end()
+    assert world.opened == 1
 
 
 def test_the_current_span_is_the_parent(world):
@@ -33,13 +34,13 @@ def test_the_current_span_is_the_parent(world):
     with api.use_span(root):
         child = world.tracer.start_span("child")
     assert child.parent == root.context
-    assert world.segments.opened == 1
+    assert world.opened == 1
 
 
 def test_a_remote_parent_begins_a_segment_in_its_trace(world):
     span = world.child(remote(0xABC, span_id=5))
     assert (span.trace_id, span.parent.span_id) == (0xABC, 5)
-    assert world.segments.opened == 1
+    assert world.opened == 1
 
 
 @pytest.mark.parametrize("parent", [api.INVALID_SPAN, Stranger(api.INVALID_SPAN_CONTEXT)])

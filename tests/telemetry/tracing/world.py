@@ -75,6 +75,18 @@ class World:
     def segments(self) -> Any:
         return self.provider.statistics().segments
 
+    @property
+    def opened(self) -> int:
+        """Segments that ever began."""
+        now = self.segments
+        return now.open + sum(now.kept.values()) + now.dropped + now.abandoned
+
+    @property
+    def recorded(self) -> int:
+        """Spans that ever began."""
+        now = self.segments
+        return now.spans_open + now.spans_kept + now.spans_dropped + now.spans_abandoned
+
     def taken(self) -> list[Span]:
         return self.lane.take(1_000_000)
 

@@ -29,8 +29,8 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, NonRecordingSpan, TraceStat
 
 from seawall.telemetry.propagation.baggage import to_entries, to_mapping
 from seawall.telemetry.propagation.state import CarriedState
+from seawall.telemetry.tracing import span_context
 from seawall.telemetry.tracing.current import SPAN_KEY, get_current
-from seawall.telemetry.tracing.span_context import make_span_context, take_apart
 from seawall.wire.tracecontext.baggage import format_baggage, parse_baggage
 from seawall.wire.tracecontext.traceparent import format_traceparent, parse_traceparent
 from seawall.wire.tracecontext.tracestate import format_tracestate
@@ -89,7 +89,10 @@ class Propagator(TextMapPropagator):
                 context = get_current()
             span: Any = context.get(SPAN_KEY)
             if span is not None:
-                trace_id, span_id, _, flags, state, valid = take_apart(span.get_span_context())
+                parts = span.get_span_context()
+                if type(parts) is not span_context.TUPLE:
+                    parts = span_context.take_apart(parts)
+                trace_id, span_id, _, flags, state, valid = parts
                 if valid:
                     text = format_traceparent(trace_id, span_id, flags)
                     if setter is default_setter:
@@ -138,7 +141,9 @@ class Propagator(TextMapPropagator):
                     trace_id, span_id, flags = ids
                     state = CarriedState(_all(value)) if value else None
                     found[SPAN_KEY] = NonRecordingSpan(
-                        make_span_context(trace_id, span_id, remote=True, flags=flags, state=state)
+                        span_context.make_span_context(
+                            trace_id, span_id, remote=True, flags=flags, state=state
+                        )
                     )
             value = get(BAGGAGE)
             if value:

@@ -186,7 +186,7 @@ class TracerProvider(api.TracerProvider):
     def after_fork_in_child(self) -> None:
         """Draw other ids than the parent from now on, and leave to it what it has."""
         self._dice.seed()
-        self.segments.abandon()
+        self.segments.abandon(self._now_ns())
         self.lane.forget()
 
     def statistics(self) -> TracingStatistics:

@@ -17,6 +17,9 @@ and judged once::
     dropped    a late child ends                dropped    offered alone if it is worth it itself
     abandoned  a late child ends                abandoned  forgotten
 
+A local root that has no child and that nobody has asked who it is stands *alone*: it has no segment and is in
+no table, and is judged by itself when it ends. It gets a segment when one of the two happens.
+
 ``kept`` needs one reason: a span that failed, a breaker event, a slow local root, or the ratio, which looks
 at the random bits of the trace id and so says the same in every process.
 
@@ -33,6 +36,8 @@ It is no sampler in the sense of OpenTelemetry, which has to answer before anyth
 begin segments, spans end in them. No lock: each step that must not be split is a stretch of attribute
 accesses without a call, see ``lane``.
 """
+
+# ruff: noqa: SLF001 -- a span and its segment are two halves of one thing
 
 from __future__ import annotations
 
@@ -87,9 +92,23 @@ class Member(Protocol):
     ended_ns: int | None
 
 
+class Root(Member, Protocol):
+    """What is known of a local root besides.
+
+    Attributes:
+        _segment: Its segment; ``None`` if it stands alone.
+        _parent: The remote parent, if it has one.
+        _trace_id: Set when it ends alone.
+    """
+
+    _segment: Segment | None
+    _parent: Any
+    _trace_id: int
+
+
 @final
 class Segment:
-    """One local root and its local children. :meth:`Segments.begin` makes it.
+    """One local root and its local children. :meth:`Segments.open` makes it.
 
     Attributes:
         owner: Who judges it; ``None`` once that is done.
@@ -97,19 +116,17 @@ class Segment:
         reasons: Bits that speak for keeping it.
         spans: Its finished children, while it is open; ``None`` if there are none.
         started: How many spans it has had.
-        offset_ns: Wall clock minus monotonic clock when it began; all its times are of the one clock.
         trace_id: Of all its spans.
         remote: The parent of its local root, if it has one.
     """
 
-    __slots__ = ("offset_ns", "owner", "reasons", "remote", "spans", "started", "trace_id", "verdict")
+    __slots__ = ("owner", "reasons", "remote", "spans", "started", "trace_id", "verdict")
 
     owner: Segments | None
     verdict: State
     reasons: int
     spans: list[Member] | None
     started: int
-    offset_ns: int
     trace_id: int
     remote: SpanContext | None
 
@@ -140,6 +157,8 @@ class SegmentStatistics:
 
     The segments that ever began are ``open + sum(kept) + dropped + abandoned``, and their spans
     ``spans_open + spans_kept + spans_dropped + spans_abandoned``, whether they have ended or not.
+
+    Spans that stand alone are counted when they end or get a segment.
 
     Attributes:
         open: Segments whose local root has not ended.
@@ -187,24 +206,25 @@ class Segments:
         sampling: How segments are judged.
         limits: What is bounded.
         random_bits: Where ids come from: gives a whole number of so many random bits.
-        wall_ns: Nanoseconds since 1970, read again for the first segment of each second.
+        wall_ns: Nanoseconds since 1970.
 
     Attributes:
         spans_open: Spans of all open segments, ended or not.
         spans_open_max: How many they may be.
         segment_spans_max: How many one segment may have.
+        offset_ns: Wall clock minus monotonic clock.
+        read_again_ns: When the clocks have to be compared again.
+        random_bits: As given.
         breaker_events: How the names of breaker events begin.
     """
 
     __slots__ = (
         "_abandoned",
-        "_bits",
         "_dropped",
         "_evicted",
+        "_forked_ns",
         "_kept",
-        "_offset_ns",
         "_open",
-        "_read_again_ns",
         "_slow_ns",
         "_spans_abandoned",
         "_spans_dropped",
@@ -218,7 +238,10 @@ class Segments:
         "detached_elsewhere",
         "failed",
         "lane",
+        "offset_ns",
         "processor_errors",
+        "random_bits",
+        "read_again_ns",
         "segment_spans_max",
         "spans_open",
         "spans_open_max",
@@ -241,43 +264,86 @@ class Segments:
         self.spans_open_max = limits.open_spans
         self.segment_spans_max = limits.segment_spans
         self._open: dict[Segment, None] = {}
-        self._bits = random_bits
+        self.random_bits = random_bits
         self._wall_ns = wall_ns
-        self._offset_ns = 0
-        self._read_again_ns: float = -math.inf
+        self.offset_ns = 0
+        self.read_again_ns: float = -math.inf
+        self._forked_ns: float = -math.inf
         self._dropped = self._abandoned = self._evicted = 0
         self._kept: dict[int, int] = {reason: 0 for reason, _ in _REASONS}
         self.spans_open = self._spans_kept = self._spans_dropped = self._spans_abandoned = 0
         self._spans_late = self._spans_rescued = 0
         self.after_end = self.detached_elsewhere = self.failed = self.processor_errors = 0
 
-    def begin(self, remote: SpanContext | None, now_ns: int) -> Segment:
-        """Open a segment for a local root.
+    def read_wall_clock(self, now_ns: int) -> None:
+        """Compare the clocks again; once a second is enough.
 
         Args:
-            remote: The parent that is not of an open segment here, if there is a valid one.
             now_ns: The monotonic clock.
+        """
+        self.offset_ns = self._wall_ns() - now_ns
+        self.read_again_ns = now_ns + WALL_CLOCK_READ_NS
 
-        Returns:
-            A segment with one span.
+    def open(self, root: Root) -> Segment:
+        """The segment of a local root that stood alone.
+
+        Args:
+            root: Which; ended or not. Its segment is set.
         """
         segment = Segment()
-        segment.owner = self
         segment.spans = None
         segment.started = 1
-        if now_ns >= self._read_again_ns:
-            self._offset_ns = self._wall_ns() - now_ns
-            self._read_again_ns = now_ns + WALL_CLOCK_READ_NS
-        segment.offset_ns = self._offset_ns
-        segment.remote = remote
-        # all zeros is no trace id
-        segment.trace_id = trace_id = (self._bits(128) or 1) if remote is None else remote.trace_id
-        segment.reasons = RATIO if trace_id & _RANDOM >= self._threshold else 0
+        segment.remote = parent = root._parent
+        trace_id = 0
+        if parent is not None:
+            trace_id = parent.trace_id
+        elif root.ended_ns is None:
+            trace_id = self.random_bits(128) or 1  # all zeros is no trace id
         if self.spans_open >= self.spans_open_max:
             self._make_room()
-        self._open[segment] = None
-        self.spans_open += 1
+        # no call from here on, and so no other thread
+        if root._segment is not None:
+            return root._segment
+        if root.ended_ns is not None:
+            trace_id = root._trace_id
+            segment.owner = None
+            segment.verdict = _DROPPED  # it was judged without; nobody is late for it
+        elif root.began_ns < self._forked_ns:
+            segment.owner = None
+            segment.verdict = _ABANDONED
+            self._abandoned += 1
+            self._spans_abandoned += 1
+        else:
+            segment.owner = self
+            self._open[segment] = None
+            self.spans_open += 1
+        segment.trace_id = trace_id
+        segment.reasons = RATIO if trace_id & _RANDOM >= self._threshold else 0
+        root._segment = segment
         return segment
+
+    def close_alone(self, root: Root, *, failed: bool) -> None:
+        """A local root that stands alone has ended: judge it.
+
+        Args:
+            root: Which; its trace id is set.
+            failed: Whether its status is an error.
+        """
+        reasons = FAILED if failed else 0
+        if root._trace_id & _RANDOM >= self._threshold:
+            reasons |= RATIO
+        if root.ended_ns - root.began_ns >= self._slow_ns:  # type: ignore[operator]  # it has ended
+            reasons |= SLOW
+        if reasons == 0:
+            self._dropped += 1
+            self._spans_dropped += 1
+        elif root.began_ns < self._forked_ns:
+            self._abandoned += 1
+            self._spans_abandoned += 1
+        else:
+            self._kept[reasons & -reasons] += 1
+            self._spans_kept += 1
+            self.lane.offer((root,), urgent=failed)
 
     def relieve(self, segment: Segment) -> bool:
         """There is no room for one more span of an open segment: make some.
@@ -301,10 +367,6 @@ class Segments:
                 return
             self.close(oldest, None)
 
-    def draw_span_id(self) -> int:
-        """A new span id."""
-        return self._bits(64) or 1  # all zeros is no span id
-
     def close(self, segment: Segment, root: Member | None) -> None:
         """The local root has ended, or the segment is evicted: judge it.
 
@@ -312,8 +374,8 @@ class Segments:
             segment: Which.
             root: Its local root, ended; ``None`` if the segment is evicted.
         """
-        # from here to the verdict there is no call and so no other thread: one only judges, and whoever comes
-        # late finds the verdict
+        # no call from here to the verdict, and so no other thread: one only judges, and whoever is late finds
+        # the verdict
         if segment.owner is None:
             if root is not None:
                 self.late(segment, root, failed=segment.reasons & FAILED != 0)
@@ -379,8 +441,13 @@ class Segments:
             self._spans_rescued += 1
             self.lane.offer((span,), urgent=failed)
 
-    def abandon(self) -> None:
-        """Leave every open segment to the parent, which this process has been forked from."""
+    def abandon(self, now_ns: int) -> None:
+        """Leave all that is open to the parent, which this process has been forked from.
+
+        Args:
+            now_ns: The monotonic clock.
+        """
+        self._forked_ns = now_ns
         for segment in list(self._open):
             segment.owner = None
             segment.verdict = _ABANDONED

@@ -66,10 +66,11 @@ class Span(ApiSpan):
 
     __slots__ = (
         "_attributes",
+        "_offset_ns",
         "_origin",
         "_parent",
-        "_root",
         "_segment",
+        "_trace_id",
         "began_ns",
         "ended_ns",
         "kind",
@@ -85,8 +86,9 @@ class Span(ApiSpan):
     _attributes: Attributes | None
     _origin: Origin
     _parent: Span | SpanContext | None
-    _root: bool
-    _segment: Segment
+    _segment: Segment | None
+    _offset_ns: int
+    _trace_id: int
 
     # What most spans never have is a default of the class: it costs nothing until it is set.
     status_description: str | None = None
@@ -109,30 +111,43 @@ class Span(ApiSpan):
             end_time: When, in nanoseconds since 1970; now if left out.
         """
         origin = self._origin
-        segment = self._segment
+        segments = origin.segments
+        trace_id = 0
+        if self._segment is None:
+            parent = self._parent
+            trace_id = (segments.random_bits(128) or 1) if parent is None else parent.trace_id
         if end_time is None or not isinstance(end_time, int):
             ended = origin.now_ns()
         else:
-            ended = end_time - segment.offset_ns
-        # between this test and the assignment no other thread can run
+            ended = end_time - self._offset_ns
+        # between this test and the verdict, or the addition to a segment's spans, no other thread can run
         if self.ended_ns is not None:
-            origin.segments.after_end += 1
+            segments.after_end += 1
             return
         self.ended_ns = ended
         failed = self.status_code is _ERROR
-        if failed:
-            segment.reasons |= FAILED
-        # nor between the test of the owner and the addition to its spans
-        if self._root:
-            origin.segments.close(segment, self)
-        elif segment.owner is None:
-            origin.segments.late(segment, self, failed=failed)
-        elif segment.spans is None:
-            origin.segments.hold_first(segment, self, failed=failed)
+        segment = self._segment
+        if segment is None:
+            self._trace_id = trace_id
+            segments.close_alone(self, failed=failed)
         else:
-            segment.spans.append(self)
+            if failed:
+                segment.reasons |= FAILED
+            if type(self._parent) is not Span:
+                segments.close(segment, self)
+            elif segment.owner is None:
+                segments.late(segment, self, failed=failed)
+            elif segment.spans is None:
+                segments.hold_first(segment, self, failed=failed)
+            else:
+                segment.spans.append(self)
         if origin.processors is not None:
             origin.processors.ended(self)
+
+    @property
+    def segment(self) -> Segment:
+        """What it is judged with; asking gives one to a span that stands alone."""
+        return self._segment or self._origin.segments.open(self)
 
     def is_recording(self) -> bool:
         """Whether it has not ended."""
@@ -160,7 +175,7 @@ class Span(ApiSpan):
             and key
             and key not in attributes
             and len(attributes) < origin.attributes_max
-            and ((kind := type(value)) in PLAIN or (kind is str and len(value) <= origin.value_length))
+            and (type(value) in PLAIN or (type(value) is str and len(value) <= origin.value_length))
         ):
             attributes[key] = value
             return
@@ -196,12 +211,11 @@ class Span(ApiSpan):
         if not self._writable():
             return
         origin = self._origin
-        segment = self._segment
-        at = origin.now_ns() + segment.offset_ns if timestamp is None else timestamp
+        at = origin.now_ns() + self._offset_ns if timestamp is None else timestamp
         taken = origin.own(attributes, origin.limits.event_attributes)
         called: object = name  # callers err
         if isinstance(called, str) and called.startswith(origin.segments.breaker_events):
-            segment.reasons |= BREAKER
+            self.segment.reasons |= BREAKER
         events = self._events
         if events is None:
             events = self._events = []
@@ -319,13 +333,13 @@ class Span(ApiSpan):
     @property
     def trace_id(self) -> int:
         """The trace it belongs to."""
-        return self._segment.trace_id
+        return self.segment.trace_id
 
     @property
     def span_id(self) -> int:
         """Its own id."""
         if self._span_id == 0:
-            drawn = self._origin.segments.draw_span_id()
+            drawn = self._origin.segments.random_bits(64) or 1  # all zeros is no span id
             if self._span_id == 0:  # another thread may have drawn during the call
                 self._span_id = drawn
         return self._span_id
@@ -334,7 +348,7 @@ class Span(ApiSpan):
         """What is propagated to other processes."""
         context = self._context
         if context is None:
-            segment = self._segment
+            segment = self.segment
             self._context = context = make_span_context(
                 segment.trace_id, self.span_id, remote=False, flags=segment.flags, state=segment.trace_state
             )
@@ -358,7 +372,7 @@ class Span(ApiSpan):
             Trace id, span id, the parent's span id (0 without a parent), flags as OTLP has them (trace flags,
             :data:`PARENT_KNOWN`, :data:`PARENT_REMOTE`), and the header ``tracestate``.
         """
-        segment = self._segment
+        segment = self.segment
         parent = self._parent
         flags = segment.flags | PARENT_KNOWN
         if isinstance(parent, SpanContext) and parent.is_remote:
@@ -375,13 +389,13 @@ class Span(ApiSpan):
     @property
     def start_time(self) -> int:
         """When it began, in nanoseconds since 1970."""
-        return self.began_ns + self._segment.offset_ns
+        return self.began_ns + self._offset_ns
 
     @property
     def end_time(self) -> int | None:
         """When it ended, in nanoseconds since 1970; ``None`` while it records."""
         ended = self.ended_ns
-        return None if ended is None else ended + self._segment.offset_ns
+        return None if ended is None else ended + self._offset_ns
 
     # read under these names by tests of instrumentation libraries
     _start_time = start_time

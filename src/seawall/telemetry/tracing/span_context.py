@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 
-__all__ = ["KNOWN_FLAGS", "RANDOM_FLAG", "SAMPLED_FLAG", "make_span_context", "take_apart"]
+__all__ = ["KNOWN_FLAGS", "RANDOM_FLAG", "TUPLE", "make_span_context", "take_apart"]
 
-SAMPLED_FLAG: Final = int(TraceFlags.SAMPLED)
 RANDOM_FLAG: Final = int(TraceFlags.RANDOM_TRACE_ID)
-KNOWN_FLAGS: Final = SAMPLED_FLAG | RANDOM_FLAG
+KNOWN_FLAGS: Final = int(TraceFlags.SAMPLED) | RANDOM_FLAG
 
 _FLAGS: Final = tuple(TraceFlags(flags) for flags in range(KNOWN_FLAGS + 1))
 
@@ -25,7 +24,8 @@ def _is_tuple() -> bool:
     return isinstance(made, tuple) and tuple(made) == (1, 2, True, _FLAGS[3], DEFAULT_TRACE_STATE, True)
 
 
-_TUPLE: Final[Any] = SpanContext if _is_tuple() else None
+TUPLE: Final[Any] = SpanContext if _is_tuple() else None
+"""The class that may be taken for a tuple of what :func:`take_apart` gives."""
 
 
 def make_span_context(
@@ -42,16 +42,13 @@ def make_span_context(
     """
     if state is None:
         state = DEFAULT_TRACE_STATE
-    if _TUPLE is None:
+    if TUPLE is None:
         return SpanContext(trace_id, span_id, remote, _FLAGS[flags], state)
     return tuple.__new__(SpanContext, (trace_id, span_id, remote, _FLAGS[flags], state, True))
 
 
 def take_apart(context: Any) -> tuple[int, int, bool, int, TraceState, bool]:  # noqa: ANN401  # of any make
-    """Trace id, span id, whether it is remote, flags, state, and whether the ids are valid."""
-    if context.__class__ is _TUPLE:
-        fields: tuple[int, int, bool, int, TraceState, bool] = context
-        return fields
+    """Trace id, span id, whether it is remote, flags, state, and whether the ids are valid; the slow way."""
     return (
         context.trace_id,
         context.span_id,

@@ -9,6 +9,7 @@ segment. The common case runs straight through one function.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry import trace as api
 from opentelemetry.context.context import Context
@@ -59,30 +60,31 @@ class Tracer(api.Tracer):
         """
         origin = self.origin
         segments = origin.segments
-        parent = get_current().get(SPAN_KEY) if context is None else _span_in(context)
+        parent: Any = get_current().get(SPAN_KEY) if context is None else _span_in(context)
         span = Span()
-        # no call between a test for room and the additions, so no other thread either
-        if (
-            type(parent) is Span
-            and (segment := parent._segment).owner is segments
-            and (
+        span.began_ns = began = origin.now_ns()
+        segment = None
+        if type(parent) is Span:
+            segment = parent._segment or parent.segment
+            # no call between the tests and the additions, so no other thread either
+            if segment.owner is not segments or not (
                 (
                     segment.started < segments.segment_spans_max
                     and segments.spans_open < segments.spans_open_max
                 )
                 or segments.relieve(segment)
-            )
-        ):
+            ):
+                segment = None
+        if segment is not None:
             segment.started += 1
             segments.spans_open += 1
             span._parent = parent
-            span._root = False
-            span.began_ns = origin.now_ns()
+            span._offset_ns = parent._offset_ns
         else:
-            span._parent = outer = None if parent is None else _context_of(parent)
-            span._root = True
-            span.began_ns = began = origin.now_ns()
-            segment = segments.begin(outer, began)
+            if began >= segments.read_again_ns:
+                segments.read_wall_clock(began)
+            span._offset_ns = segments.offset_ns
+            span._parent = None if parent is None else _context_of(parent)
         span._segment = segment
         span._origin = origin
         span.name = name
@@ -102,7 +104,7 @@ class Tracer(api.Tracer):
         origin = self.origin
         if start_time is not None:
             if isinstance(start_time, int):
-                span.began_ns = start_time - span._segment.offset_ns
+                span.began_ns = start_time - span._offset_ns
             else:
                 origin.segments.failed += 1
         kept: list[BoundedLink] = []
