@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AnyValue
 from opentelemetry.util.types import Attributes as GivenAttributes
 
-from seawall.telemetry.tracing.attributes import PLAIN, Attributes, take_over
+from seawall.telemetry.tracing.attributes import PLAIN, Attributes, dropped_of, take_over
 from seawall.telemetry.tracing.processors import Processors
 from seawall.telemetry.tracing.readable import BoundedLink, InstrumentationScope
 from seawall.telemetry.tracing.segment import Segments
@@ -75,9 +75,9 @@ class Origin:
         self.processors: Processors | None = None
 
     def own(self, given: GivenAttributes, limit: int) -> Attributes | None:
-        """Attributes taken over from a caller; ``None`` if they are none or not to be used."""
+        """Attributes taken over from a caller; ``None`` if they can't be used."""
         try:
-            if type(given) is dict and len(given) <= limit:
+            if type(given) is dict:
                 # what most spans start with needs no copy of its values
                 length = self.value_length
                 for key, value in given.items():
@@ -90,7 +90,8 @@ class Origin:
                     elif kind is not int and kind not in PLAIN:
                         break
                 else:
-                    return given.copy() or None
+                    if len(given) <= limit:
+                        return given.copy()
             return take_over(given, limit, self.value_length) if given else None
         except Exception:  # noqa: BLE001  # a mapping of the caller's may raise anything, and telemetry raises nothing
             self.segments.failed += 1
@@ -102,6 +103,6 @@ class Origin:
             self.segments.failed += 1
             return None
         attributes = self.own(given, self.limits.link_attributes)
-        if not (context.is_valid or attributes is not None or context.trace_state):
+        if not (context.is_valid or attributes or dropped_of(attributes) or context.trace_state):
             return None
         return BoundedLink(context, {} if attributes is None else attributes)
