@@ -76,9 +76,9 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.ready: pyproject.toml $(VENV)/.created
-	@$(RUN) -m pip install --quiet --editable ".[proxy,embedded]"
+	@$(RUN) -m pip install --quiet --editable ".[proxy,embedded,telemetry]"
 	@touch $@
 
 $(VENV)/.ready-%: pyproject.toml $(VENV)/.created
-	@$(RUN) -m pip install --quiet --editable ".[proxy,embedded]" --group $*
+	@$(RUN) -m pip install --quiet --editable ".[proxy,embedded,telemetry]" --group $*
 	@touch $@

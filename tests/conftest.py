@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 
-UNIT_FOLDERS = frozenset({"kernel", "resilience", "testing", "wire"})
+UNIT_FOLDERS = frozenset({"kernel", "resilience", "telemetry", "testing", "wire"})
 """Tests here run on virtual time and touch nothing outside the process."""
 
 UNIT_TIMEOUT_S = 10

@@ -15,17 +15,21 @@ from pathlib import Path
 from types import ModuleType
 
 RECORD = Path(__file__).with_name("public_surface.txt")
+DOORS = ("seawall.", "seawall.telemetry.")
+"""Where public packages lie; telemetry has no surface of its own, each of its parts is a door."""
 
 
 def packages() -> list[ModuleType]:
     """``seawall`` and its sub-packages that name their public things in ``__all__``."""
     front = importlib.import_module("seawall")
     found = [front]
-    for info in pkgutil.iter_modules(front.__path__, "seawall."):
-        if info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
-            module = importlib.import_module(info.name)
-            if hasattr(module, "__all__"):
-                found.append(module)
+    for door in DOORS:
+        path = importlib.import_module(door.rstrip(".")).__path__
+        for info in pkgutil.iter_modules(path, door):
+            if info.ispkg and not info.name.rpartition(".")[2].startswith("_"):
+                module = importlib.import_module(info.name)
+                if hasattr(module, "__all__"):
+                    found.append(module)
     return found
 
 

@@ -12,12 +12,15 @@ HEAVY = [
     "importlib.metadata",
     "msgspec",
     "opentelemetry",
+    "orjson",
     "pydantic",
     "pytest",
     "rich",
     "sqlalchemy",
     "starlette",
+    "structlog",
     "typer",
+    "uvicorn",
 ]
 """What a library that guards a call has no business loading before it is asked to."""
 

@@ -169,6 +169,8 @@ def test_it_has_the_structure_of_openapi() -> None:
         "/api/v1/circuit-breaker/status",
         "/circuit-breaker/status",
         "/health",
+        "/healthz/live",
+        "/healthz/ready",
         "/ready",
     ]
 
@@ -190,7 +192,7 @@ def test_operations_are_named_apart_and_every_parameter_of_a_path_is_declared() 
             assert in_path == set(re.findall(r"\{(\w+)\}", path))
             assert all(parameter.required for parameter in operation.parameters if parameter.place == "path")
             assert operation.responses
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 8
 
 
 def test_parameters_of_the_query_are_declared_with_their_defaults() -> None:
@@ -215,7 +217,7 @@ def test_roles_stand_in_the_security_requirements() -> None:
 
 def test_an_empty_api_has_a_document_too() -> None:
     _, read = document(api=StatusApi("empty", "2"))
-    assert sorted(read.paths) == ["/health", "/ready"]
+    assert sorted(read.paths) == ["/health", "/healthz/live", "/healthz/ready", "/ready"]
 
 
 @pytest.mark.parametrize("spoil", [{"path": {}}, {"openapi": "3.0.0"}, {"info": {"title": "x"}}])

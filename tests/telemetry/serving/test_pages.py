@@ -213,3 +213,11 @@ def test_probes_need_no_token_and_strangers_see_names_only() -> None:
     assert stranger.json()["checks"]["database"]["status"] == "unhealthy"
     assert viewer.json()["checks"]["database"]["reason"] == "no primary at 10.0.0.7"
     assert got("/health", **options).status_code == 200
+
+
+@pytest.mark.parametrize(("alias", "page"), [("/healthz/live", "/health"), ("/healthz/ready", "/ready")])
+@pytest.mark.parametrize("well", [True, False])
+def test_what_manifests_ask_for_is_the_same_page(alias: str, page: str, well: bool) -> None:
+    answers = [got(path, checks=checks_of(database=lambda: well)) for path in (alias, page)]
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[0].json()["status"] == answers[1].json()["status"]

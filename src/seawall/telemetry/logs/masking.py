@@ -39,12 +39,12 @@ _WORD: Final = re.compile(r"[^\s\"'<>`]+")
 
 # A value is quoted, or all up to the next space; a quote inside of it, as in the repr of bytes, hides spaces.
 # Both ways to write a quote inside quotes are known.
-_QUOTED: Final = r"(?:\"(?:[^\"\\]|\\.|\"\")*+(?:\"|\\?\Z)|'(?:[^'\\]|\\.|'')*+(?:'|\\?\Z))"
+_QUOTED: Final = r"(?:\"(?>(?:[^\"\\]|\\.|\"\")*)(?:\"|\\?\Z)|'(?>(?:[^'\\]|\\.|'')*)(?:'|\\?\Z))"
 _NAMED: Final = re.compile(
     r"((?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?"
     r"|private[_-]?key|secret[_-]?key|credentials?|client[_-]?secret|signature|session[_-]?id|sslpassword)"
     r"[\"']?\s*(?:=>|:=|=|:)\s*)"
-    rf"(?:{_QUOTED}(?=[\s,;&)\]}}]|\Z)|(?:{_QUOTED}|[^\s\"'])*+)",
+    rf"(?:{_QUOTED}(?=[\s,;&)\]}}]|\Z)|(?>(?:{_QUOTED}|[^\s\"'])*))",
     re.IGNORECASE | re.DOTALL,
 )
 _HEADERS: Final = re.compile(

@@ -28,7 +28,7 @@ from typing import Final
 
 from seawall.kernel.errors import PolicyError, Problem, SeawallError
 
-__all__ = ["Check", "CheckFailed", "CheckResult", "Probe", "Report", "Status", "judge"]
+__all__ = ["HEALTH_PATHS", "Check", "CheckFailed", "CheckResult", "Probe", "Report", "Status", "judge"]
 
 DETAILS_MAX: Final = 16
 """Figures that one check may show."""
@@ -49,6 +49,15 @@ class Probe(Enum):
 
     LIVENESS = "liveness"
     READINESS = "readiness"
+
+
+HEALTH_PATHS: Final = {
+    "/health": Probe.LIVENESS,
+    "/healthz/live": Probe.LIVENESS,
+    "/healthz/ready": Probe.READINESS,
+    "/ready": Probe.READINESS,
+}
+"""Where the health pages are; those below ``/healthz`` are what Kubernetes manifests tend to ask for."""
 
 
 class Status(Enum):

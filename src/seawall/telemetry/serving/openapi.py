@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from seawall.telemetry.serving.access import Access, Role
+from seawall.telemetry.serving.health import HEALTH_PATHS, Probe
 from seawall.telemetry.serving.problems import MEDIA_TYPE
 from seawall.telemetry.serving.status import REFERENCE, Operation, StatusApi, properties_of
 
@@ -20,6 +21,7 @@ __all__ = ["document"]
 
 _PROBLEM_NAME: Final = "ProblemDetails"
 _HEALTH_NAME: Final = "HealthReport"
+_SUMMARIES: Final = {Probe.LIVENESS: "Is the process alive?", Probe.READINESS: "Can it do its work?"}
 
 _PROBLEM: Final[dict[str, Any]] = {
     "title": _PROBLEM_NAME,
@@ -80,8 +82,8 @@ def document(api: StatusApi, access: Access) -> dict[str, Any]:
                 entry["operationId"] += f"_{number}"
                 entry["description"] = f"The same as `{operation.path}`."
             paths.setdefault(path, {})[operation.method.lower()] = entry
-    for path, summary in (("/health", "Is the process alive?"), ("/ready", "Can it do its work?")):
-        paths[path] = {"get": _health(path, summary)}
+    for path, probe in HEALTH_PATHS.items():
+        paths[path] = {"get": _health(path, _SUMMARIES[probe])}
     return {
         "openapi": "3.1.0",
         "info": {"title": api.title, "version": api.version},
@@ -153,7 +155,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _health(path: str, summary: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": REFERENCE.format(name=_HEALTH_NAME)}}}
     return {
-        "operationId": path.strip("/"),
+        "operationId": path.strip("/").replace("/", "_"),
         "summary": summary,
         "tags": ["health"],
         "security": [{}],

@@ -1,4 +1,4 @@
-"""The pages for machines: ``/metrics``, ``/health`` and ``/ready``.
+"""The pages for machines: ``/metrics``, ``/health`` and ``/ready``, and these two by other names.
 
 ``/metrics`` is written by somebody else (:class:`Scraper`); here its slices are sent one by one, and the loop
 does other work in between. The health pages are read by everybody, since what restarts a container has no
@@ -18,10 +18,9 @@ from seawall.telemetry.serving.endpoints import Answer, Endpoint, Handler, Reque
 from seawall.telemetry.serving.gate import Gate
 from seawall.telemetry.serving.health import Probe
 
-__all__ = ["HEALTH_PATHS", "METRICS_PATH", "Scrape", "Scraper", "health_endpoint", "metrics_endpoint"]
+__all__ = ["METRICS_PATH", "Scrape", "Scraper", "health_endpoint", "metrics_endpoint"]
 
 METRICS_PATH: Final = "/metrics"
-HEALTH_PATHS: Final = {Probe.LIVENESS: "/health", Probe.READINESS: "/ready"}
 
 
 class Scrape(Protocol):

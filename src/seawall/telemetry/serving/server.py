@@ -20,11 +20,10 @@ from seawall.telemetry.serving.access import Access, Binding, is_loopback
 from seawall.telemetry.serving.checks import Checks, ChecksStatistics
 from seawall.telemetry.serving.endpoints import Endpoint
 from seawall.telemetry.serving.gate import Gate, GateStatistics, Limits, send_problem
-from seawall.telemetry.serving.health import Probe
+from seawall.telemetry.serving.health import HEALTH_PATHS, Probe
 from seawall.telemetry.serving.listener import Listener, ListenerStatistics
 from seawall.telemetry.serving.operations import OnError, operation_endpoints
 from seawall.telemetry.serving.pages import (
-    HEALTH_PATHS,
     METRICS_PATH,
     Scraper,
     health_endpoint,
@@ -239,7 +238,7 @@ def _check(access: Access) -> None:
 
 
 def _health_gates(limits: Limits) -> dict[Probe, Gate]:
-    return {probe: Gate(limits, limits.health_requests) for probe in HEALTH_PATHS}
+    return {probe: Gate(limits, limits.health_requests) for probe in Probe}
 
 
 def _health_endpoints(
@@ -247,7 +246,7 @@ def _health_endpoints(
 ) -> dict[str, Endpoint]:
     return {
         path: health_endpoint(probe, checks, gates[probe], access, local_only=local_only)
-        for probe, path in HEALTH_PATHS.items()
+        for path, probe in HEALTH_PATHS.items()
     }
 
 

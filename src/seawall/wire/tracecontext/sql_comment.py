@@ -33,7 +33,7 @@ _OTHER_LANGUAGE: Final = re.compile(
     re.IGNORECASE,
 ).match
 _PAIR: Final = re.compile(
-    r"\s*+((?:[^\s'=,\\]|\\.)++)\s*+=\s*+'((?:[^'\\]++|\\.)*+)'\s*+(,|\Z)", re.DOTALL
+    r"\s*+((?>(?:[^\s'=,\\]|\\.)+))\s*+=\s*+'((?>(?:[^'\\]++|\\.)*))'\s*+(,|\Z)", re.DOTALL
 ).match
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
