@@ -1,0 +1,24 @@
+"""The catalogue can be declared whole, and its texts are fit for the people who read them."""
+
+from seawall.telemetry.catalogue import CATALOGUE
+from seawall.telemetry.metrics import Layout, Registry
+
+
+def test_all_rows_live_in_one_registry() -> None:
+    registry = Registry()
+    for metric in CATALOGUE:
+        registry.declare(metric)
+    assert len(registry.families()) == len(CATALOGUE)
+
+
+def test_all_rows_fit_into_a_shared_block() -> None:
+    assert len(Layout(CATALOGUE, rows=2).metrics) == len(CATALOGUE) + 1
+
+
+def test_every_row_says_what_it_is_in_a_sentence() -> None:
+    assert [row.name for row in CATALOGUE if not row.help.endswith(".") or "\n" in row.help] == []
+
+
+def test_no_alias_is_given_twice() -> None:
+    aliases = [alias for row in CATALOGUE for alias in row.alias]
+    assert len(aliases) == len(set(aliases))
