@@ -125,6 +125,8 @@ def servers(worker: Any) -> Rows:  # noqa: ANN401
 
 def stats(worker: Any) -> Rows:  # noqa: ANN401
     """Counters of one worker, by database and user."""
+    for pool in worker.pools.values():
+        pool.add_up()
     return [
         {
             "database": pool.database,

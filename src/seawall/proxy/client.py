@@ -30,6 +30,7 @@ from seawall.proxy.replay.journal import Journal
 from seawall.proxy.server import Server
 from seawall.proxy.speech import Speech
 from seawall.proxy.statements import CHANGING, COMMIT_BYTES, commits
+from seawall.proxy.worth import TRACE, Worth, ends_in_comment
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.exchange import QUERY_ALONE, bind_end, parse_end
 from seawall.wire.pgwire.framing import (
@@ -130,6 +131,8 @@ class Client(Speech):
                                 journal.proven += 1
                         elif self._answered(server, look, data[5:-1]):
                             return
+                    if ends_in_comment(data, size) and TRACE in data:
+                        self.traced(server, b"")
                     if server.status != IDLE or self.stay:
                         server.since = CLOCK()
                         if journal is not None and journal.resolves:
@@ -207,15 +210,16 @@ class Client(Speech):
         """Everything is answered: give the server back, unless a transaction or something else keeps it."""
         if self._skip:
             return  # the server has half a message; _converse comes back here when it has the whole
+        now = CLOCK()
+        if self.worth is not None:
+            self.worker.watch.ended(self, server, now)
         if server.status != IDLE:
-            server.since = CLOCK()
+            server.since = now
             if self.pool.statement_mode:
                 self.fail("25001", "transaction blocks are not allowed in statement pooling mode", "")
             return
         pool = self.pool
-        now = CLOCK()
-        pool.transactions += 1
-        pool.busy_s += now - self.began_at
+        pool.lasted.append(now - self.began_at)
         self.began_at = self.seen_at = now
         journal = self.journal
         if journal is not None:
@@ -244,6 +248,9 @@ class Client(Speech):
     def refused(self, server: Server, body: bytes) -> None:
         """An error passed; a stale plan makes the statements be prepared afresh."""
         self.pool.errors += 1
+        if self.worth is None:
+            self.worth = Worth()
+        self.worth.refusal = body
         if b"\0C0A000\0" in body and self.statements and self.rename:
             for statement in self.statements.values():
                 self.worker.statements.rename(statement)
@@ -270,7 +277,7 @@ class Client(Speech):
         journal = self.journal = server.journal
         if journal is not None:
             self._begin(journal)
-        self.began_at = now or CLOCK()
+        server.since = self.began_at = now or CLOCK()
         if self.clogged:
             self.pause_writing()
         if server.applied is not self.settings or server.parameters is not self.parameters:

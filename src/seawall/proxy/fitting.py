@@ -102,6 +102,7 @@ class Fitting:
         if client.parameters is not server.parameters:
             client.parameters = server.parameters
             client.tell(self._news(client, server.parameters))
+        server.since = server.fitted_at = self._worker.clock()
         client.proceed()
 
     def examine(self, client: Client, server: Server) -> None:

@@ -40,6 +40,7 @@ class Home(ABC):
         "busy_s",
         "database",
         "errors",
+        "lasted",
         "queries",
         "session",
         "signals",
@@ -66,6 +67,8 @@ class Home(ABC):
         self.queries: int = 0
         self.errors: int = 0
         self.busy_s: float = 0.0
+        self.lasted: list[float] = []
+        """Durations of transactions since the last sweep, which adds them up."""
 
     @abstractmethod
     def take(self, client: Any) -> Server | None:  # noqa: ANN401 -- what a client is comes after its home

@@ -10,6 +10,7 @@ It opens no connection itself: ``worker`` does what ``want`` says.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from typing import Any, Final
 
@@ -22,6 +23,11 @@ from seawall.proxy.sink import Sink
 from seawall.wire.pgwire.passwords import Md5Secret
 from seawall.wire.pgwire.scram import ScramKeys
 
+TOOK_BOUNDS_S: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0),
+)
+"""What durations of transactions are sorted by, in seconds: around what services of this kind promise."""
 BURST: Final = 8
 """Connections a pool has under way at once at most."""
 
@@ -93,6 +99,7 @@ class Pool(Home):
         "secret",
         "servers",
         "size",
+        "took",
         "user",
         "waited_s",
         "waiting",
@@ -126,8 +133,26 @@ class Pool(Home):
         self.connect_errors: int = 0
         self.opened_count: int = 0
         self.last_error: str = ""
+        self.took: list[int] = [0] * (len(TOOK_BOUNDS_S) + 1)
+        """Transactions by how long they took: up to each bound, and longer."""
         self.secret: str | Md5Secret | ScramKeys | None = None
         """What proves to servers that we are this user."""
+
+    def add_up(self) -> None:
+        """Count the transactions that have ended since the last time."""
+        lasted = self.lasted
+        if not lasted:
+            return
+        self.lasted = []
+        self.transactions += len(lasted)
+        self.busy_s += sum(lasted)
+        lasted.sort()
+        took, before = self.took, 0
+        for position, bound in enumerate(TOOK_BOUNDS_S):
+            upto = bisect_right(lasted, bound)
+            took[position] += upto - before
+            before = upto
+        took[-1] += len(lasted) - before
 
     def take(self, client: Client) -> Server | None:
         """An idle server, or ``None`` if the client has to wait."""

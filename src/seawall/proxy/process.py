@@ -24,6 +24,7 @@ import uvloop
 from seawall.proxy.busy import BusyPolling
 from seawall.proxy.control import LINE_LIMIT, ControlServer, Siblings
 from seawall.proxy.greeter import Door, Greeter
+from seawall.proxy.observing import Attachment, Watcher
 from seawall.proxy.settings import ProxySettings
 from seawall.proxy.shared import COLUMNS, Block
 from seawall.proxy.sweep import Sweeper
@@ -49,6 +50,7 @@ class Inheritance:
     block: int
     directory: str
     mock_key: bytes = field(repr=False)
+    attachment: Attachment | None = None
 
 
 class WorkerProcess:
@@ -65,6 +67,8 @@ class WorkerProcess:
         self.worker = Worker(given.settings, given.number, given.count, self._row, given.mock_key)
         self.worker.published = block
         self.worker.look_at_topology()
+        if given.attachment is not None:
+            self.worker.watcher = Watcher(given.attachment.attach(self.worker))
         self._door = Door(given.settings.limits.connections_per_address, given.settings.limits.connections)
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
@@ -91,7 +95,8 @@ class WorkerProcess:
         else:  # without a second thread the system's calls are cheaper, ever after
             self.worker.derive_secrets()
         busy = BusyPolling(given.settings.busy_poll_s, self._queries, loop)
-        sweeper = loop.create_task(Sweeper(self.worker, busy).run())
+        sweep = Sweeper(self.worker, busy)
+        sweeper = loop.create_task(sweep.run())
         watcher = loop.create_task(self._watch_parent())
         self._row.write(**dict.fromkeys(COLUMNS, 0))
         self._row.write(pid=self.worker.pid)
@@ -100,6 +105,7 @@ class WorkerProcess:
         for server in servers:
             server.close()
         await self._drain()
+        sweep.sweep(self.worker.clock())  # for the last time: what has come together is counted
         for task in (sweeper, watcher):
             task.cancel()
         control.close()

@@ -29,6 +29,7 @@ from seawall.proxy.owed import (
     UNNAMED,
 )
 from seawall.proxy.owing import BROKEN, MADE_UP_FROM, OPEN, Owing
+from seawall.proxy.sink import Sink
 from seawall.wire.pgwire.exchange import (
     BIND_COMPLETE_MESSAGE,
     ORDINARY_TAGS,
@@ -60,9 +61,19 @@ WRITE: Final = write
 
 
 class Server(Owing):
-    """One logged-in server connection. The protocol of its transport."""
+    """One logged-in server connection. The protocol of its transport.
 
-    __slots__ = ()
+    Attributes:
+        said: what it was sent last.
+        fitted_at: when it was last put into a client's session state.
+    """
+
+    __slots__ = ("fitted_at", "said")
+
+    def __init__(self, transport: Any, sink: Sink, max_statements: int) -> None:  # noqa: ANN401
+        super().__init__(transport, sink, max_statements)
+        self.said: bytes = b""
+        self.fitted_at: float = 0.0
 
     # --- the transport's side -----------------------------------------------------------------------------
 
@@ -261,6 +272,7 @@ class Server(Owing):
 
     def send(self, data: bytes) -> None:
         """Send bytes whose replies have been entered into ``pending``."""
+        self.said = data
         if self.tap is not None:
             self.tap.said(data)
         if self.buffered and self._holds_back():

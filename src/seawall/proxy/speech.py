@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from seawall.proxy import owed
+from seawall.proxy.home import Home
 from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED, STATEMENT, WAITING, Naming
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
 from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, deallocated, effect, parse_glance
+from seawall.proxy.worth import TRACE, Worth
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.classify import COMMIT_TEXTS
 from seawall.wire.pgwire.exchange import (
@@ -50,14 +52,25 @@ NAMES_BYTES: Final = 5 + 2 * 64
 """A Bind that is streamed has to show this much of itself first: header, portal and statement name."""
 DEALLOCATED: Final = HEADER.pack(framing.COMMAND_COMPLETE, 15) + b"DEALLOCATE\0"
 ASKED_AHEAD: Final = frozenset({framing.QUERY, SYNC})
+TEXTS: Final = frozenset({framing.PARSE, framing.QUERY})
 USUAL: Final = frozenset({BIND, DESCRIBE, EXECUTE, SYNC})
 REST_OWED: Final = (DESCRIBED, EXECUTED, SYNCED)
 
 
 class Speech(Naming):
-    """A client as far as it speaks; ``client.Client`` is the whole of it."""
+    """A client as far as it speaks; ``client.Client`` is the whole of it.
 
-    __slots__ = ()
+    Attributes:
+        worth: why what it says is worth remembering; nothing if it is not.
+        plain_traced: a comment in ``plain`` has a trace's context.
+    """
+
+    __slots__ = ("plain_traced", "worth")
+
+    def __init__(self, transport: Any, worker: Any, pool: Home, ledger: Any) -> None:  # noqa: ANN401
+        super().__init__(transport, worker, pool, ledger)
+        self.worth: Worth | None = None
+        self.plain_traced: bool = False
 
     @abstractmethod
     def proceed(self) -> None:
@@ -92,6 +105,8 @@ class Speech(Naming):
             if kind == framing.COPY_DATA and 4 <= length <= LONG_BYTES:
                 position = after
                 continue
+            if kind in TEXTS and data.find(TRACE, position, after) >= 0:
+                self.traced(server, b"")
             if length < 4 or length > LONGEST.get(kind, 0):
                 self._send(server, out, data[start:position])
                 self._leave(kind, length)
@@ -143,6 +158,7 @@ class Speech(Naming):
                 self.plain = new
                 self.plain_proven = look < 0
                 self.plain_effect = effect(new[HEADER_BYTES + 1 :][:COMMIT_BYTES])
+                self.plain_traced = TRACE in new
             self._effect = self.plain_effect
             if self.plain_proven and self.journal is not None:
                 self.journal.proven += 1
@@ -154,12 +170,22 @@ class Speech(Naming):
                 server.whole = BATCH
         else:
             server.whole = PLAIN_BATCH
+            if new != self.plain:
+                self.plain = new
+                self.plain_traced = TRACE in new
         self._parsed_here = False
         self.pool.queries += 1
+        if self.plain_traced:
+            self.traced(server, b"")
         if self.stay or server.status != IDLE:
             server.since = CLOCK()
         server.send(data)
         return True
+
+    def traced(self, server: Server, text: bytes) -> None:
+        """A comment in what is about to be said has a trace's context; its text, if that is not said."""
+        idle_s = CLOCK() - server.since if server.status != IDLE else 0.0
+        self.worth = Worth(traced=True, text=text, idle_s=idle_s)
 
     def _bound(self, server: Server, data: bytes, end: int) -> bool:
         """Say a whole batch of a named statement in one go; whether that was possible.
@@ -183,6 +209,8 @@ class Speech(Naming):
                 return False
             if statement.proven and self.journal is not None:
                 self.journal.proven += 1
+            if statement.traced:
+                self.traced(server, statement.tail)
             asks = statement.effect and self._asks(server, statement.effect)
             if asks and self.worker.sampling.sample.name not in server.statements:
                 return False  # to make room for our question, this very statement may be closed

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Final
 
+from seawall.proxy.worth import TRACE
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES, PARSE
 from seawall.wire.pgwire.glance import glance
 
@@ -50,9 +51,10 @@ class Statement:
         suspicion: flags of what running it may change in the session.
         effect: whether it may be a COMMIT, or changes something.
         proven: it provably changes nothing.
+        traced: a comment in it has a trace's context.
     """
 
-    __slots__ = ("effect", "name", "parse", "proven", "suspicion", "tail")
+    __slots__ = ("effect", "name", "parse", "proven", "suspicion", "tail", "traced")
 
     def __init__(self, tail: bytes, name: bytes) -> None:
         self.tail: bytes = tail
@@ -62,6 +64,7 @@ class Statement:
         self.effect: int = effect(tail[:COMMIT_BYTES])
         self.name: bytes = name
         self.parse: bytes = parse_message(name, tail)
+        self.traced: bool = TRACE in tail
 
 
 def commits(head: bytes) -> bool:

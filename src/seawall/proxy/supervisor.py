@@ -23,11 +23,14 @@ from pathlib import Path
 from typing import Final
 
 from seawall.kernel.errors import InfrastructureError
+from seawall.kernel.proxy_signals import WorkerEnded
+from seawall.kernel.signals import Hub
 from seawall.proxy.control import socket_path, supervisor_path
 from seawall.proxy.failover.conductor import Conductor
 from seawall.proxy.failover.crew import Crew
 from seawall.proxy.failover.desk import Desk
 from seawall.proxy.failover.hooks import Hooks
+from seawall.proxy.observing import Companion
 from seawall.proxy.process import BACKLOG, LENGTH_BYTES, READY_LINE, Inheritance
 from seawall.proxy.settings import Listen, ProxySettings
 from seawall.proxy.shared import WORKERS_MAX, Block
@@ -122,15 +125,23 @@ class Supervisor:
         settings: what the proxy has been told.
         log: takes a line about what happened.
         hooks: do something to the servers when the primary changes; ``None``: the configured commands.
+        companion: looks on.
     """
 
     def __init__(
-        self, settings: ProxySettings, log: Callable[[str], None] = _quietly, hooks: Hooks | None = None
+        self,
+        settings: ProxySettings,
+        log: Callable[[str], None] = _quietly,
+        hooks: Hooks | None = None,
+        companion: Companion | None = None,
     ) -> None:
         self._count = min(settings.workers or os.cpu_count() or 1, WORKERS_MAX)
         self._settings = settings
         self._log = log
         self._hooks = hooks
+        self._companion = companion
+        self.hub = Hub()
+        """Where what happens is published."""
         self._conductor: Conductor | None = None
         self._desk: Desk | None = None
         self._block = Block()
@@ -155,6 +166,8 @@ class Supervisor:
         try:
             self._bind()
             await self._follow()
+            if self._companion is not None:
+                await self._companion.start(self)
             await asyncio.gather(*(self._launch(number) for number in range(self._count)))
         except BaseException:
             await self.stop(now=True)
@@ -187,7 +200,7 @@ class Supervisor:
         """Begin to follow the primary, so that it is known when the first client comes."""
         if self._settings.failover.enabled:
             crew = Crew(self._directory, self._count)
-            self._conductor = Conductor(self._settings, self._block, crew, self._log, self._hooks)
+            self._conductor = Conductor(self._settings, self._block, crew, self._log, self._hooks, self.hub)
             self._conductor.start()
         else:
             self._block.publish(untracked("failover.enabled is false").to_json())
@@ -197,6 +210,7 @@ class Supervisor:
     async def _launch(self, number: int) -> None:
         listening = [sock.fileno() for sock in self._sockets[number]]
         control = self._controls[number].fileno()
+        attachment = self._companion.attachment if self._companion is not None else None
         given = Inheritance(
             settings=self._settings,
             number=number,
@@ -206,14 +220,16 @@ class Supervisor:
             block=self._block.descriptor,
             directory=str(self._directory),
             mock_key=self._mock_key,
+            attachment=attachment,
         )
+        watched = attachment.descriptors if attachment is not None else ()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             START,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            pass_fds=[*listening, control, self._block.descriptor],
+            pass_fds=[*listening, control, self._block.descriptor, *watched],
             start_new_session=True,  # Ctrl-C is for the supervisor, which drains
         )
         self._processes[number] = process
@@ -242,6 +258,10 @@ class Supervisor:
             if self._stopping:
                 return
             self.restarts += 1
+            if self._companion is not None:
+                self._companion.worker_ended(number)
+            name = f"worker {number}"
+            self.hub.publish(WorkerEnded(at=loop.time(), name=name, number=number, status=status))
             self._log(f"worker {number} ended with status {status}; starting another")
             wait_s = RESTART_FIRST_S if loop.time() - born_at > STABLE_S else min(wait_s * 2, RESTART_LAST_S)
             while not self._stopping:
@@ -271,6 +291,8 @@ class Supervisor:
             supervisor_path(self._directory).unlink(missing_ok=True)
         if self._conductor is not None:
             await self._conductor.stop()
+        if self._companion is not None:
+            await self._companion.stop()
         for control in self._controls:
             control.close()
         for listen in self.addresses:
@@ -295,9 +317,10 @@ async def serve(
     on_ready: Callable[[Running], None] = _quietly,
     log: Callable[[str], None] = _quietly,
     hooks: Hooks | None = None,
+    companion: Companion | None = None,
 ) -> int:
     """Run a proxy until SIGTERM, SIGINT or SIGHUP, then drain; a second signal ends it at once."""
-    supervisor = Supervisor(settings, log, hooks)
+    supervisor = Supervisor(settings, log, hooks, companion)
     stop = asyncio.Event()
 
     def asked() -> None:
@@ -323,6 +346,7 @@ def run(
     on_ready: Callable[[Running], None] = _quietly,
     log: Callable[[str], None] = _quietly,
     hooks: Hooks | None = None,
+    companion: Companion | None = None,
 ) -> int:
     """Run a proxy in the foreground; returns the exit code.
 
@@ -330,4 +354,4 @@ def run(
         AddressInUse: an address can't be listened on.
         InfrastructureError: a worker doesn't start.
     """
-    return asyncio.run(serve(settings, on_ready, log, hooks))
+    return asyncio.run(serve(settings, on_ready, log, hooks, companion))

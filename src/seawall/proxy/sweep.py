@@ -15,6 +15,7 @@ from seawall.proxy.naming import ATTACHED, DETACHED
 from seawall.proxy.pool import Pool
 from seawall.proxy.server import OPEN, Server
 from seawall.proxy.worker import Worker
+from seawall.proxy.worth import Worth
 from seawall.wire.pgwire import framing
 
 INTERVAL_S: Final = 0.1
@@ -49,6 +50,8 @@ class Sweeper:
     def sweep(self, now: float) -> None:
         """Look at everything once."""
         self._round += 1
+        for pool in self._worker.pools.values():
+            pool.add_up()
         self._worker.signals.now = now
         self._worker.look_at_topology()
         self._worker.rescue.sweep(now)
@@ -63,8 +66,16 @@ class Sweeper:
         if self._round % SLOW_EVERY == 0:
             self._idle_clients(now)
         self._count()
+        self._show(now)
         if self._busy is not None:
             self._busy.look()
+
+    def _show(self, now: float) -> None:
+        """Let whoever looks on have what has come together."""
+        worker = self._worker
+        if worker.watcher.observer is not None and not worker.watcher.sweep(now):
+            worker.watch.close()
+            worker.note(f"telemetry has failed too often ({worker.watcher.last_error}) and is left alone")
 
     def _waiting(self, pool: Pool, now: float) -> None:
         timeout_s = self._worker.settings.pooling.queue_timeout_s
@@ -115,6 +126,8 @@ class Sweeper:
             self._worker.close_client(client, "25P04", "terminating connection due to transaction timeout")
             return
         if server.pending:
+            if lasted_s >= self._worker.watch.slow_s - INTERVAL_S and client.worth is None:
+                client.worth = Worth()
             if timeouts.query_s and lasted_s > timeouts.query_s:
                 self._overtime(client, server, lasted_s - timeouts.query_s)
             return

@@ -25,6 +25,7 @@ from seawall.proxy.following import Following
 from seawall.proxy.home import Home, Signals
 from seawall.proxy.ledger import SURVIVES_DISCARD
 from seawall.proxy.naming import ATTACHED, CLOSED, DETACHED, WAITING
+from seawall.proxy.observing import Watcher
 from seawall.proxy.pool import Pool
 from seawall.proxy.reported import Reported, reported_of
 from seawall.proxy.rescue import Rescuing
@@ -36,6 +37,7 @@ from seawall.proxy.shared import Row
 from seawall.proxy.sharing import Sharing
 from seawall.proxy.statements import StatementCache
 from seawall.proxy.topology import Topology, untracked
+from seawall.proxy.watching import Watch
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.passwords import Md5Secret, PlainSecret, Secret, parse_secret
 from seawall.wire.pgwire.scram import verifier_for
@@ -109,6 +111,9 @@ class Worker:
         self.rescue = Rescuing(self)
         self.fitting = Fitting(self)
         self.sharing = Sharing(self)
+        self.watch = Watch()
+        """What is remembered of queries; nothing, unless somebody looks on."""
+        self.watcher = Watcher()
         self._tasks: set[asyncio.Task[None]] = set()
         self._secrets: dict[str, Secret] = {}
         """Bounded by the number of configured users."""

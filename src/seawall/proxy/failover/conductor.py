@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from seawall.kernel.errors import SeawallError, ValidationError
+from seawall.kernel.signals import Hub
 from seawall.proxy.control import Order
 from seawall.proxy.election import Memory, Policy, elect
-from seawall.proxy.failover import orders, promotion
+from seawall.proxy.failover import news, orders, promotion
 from seawall.proxy.failover.crew import Crew
 from seawall.proxy.failover.deeds import WAITING, Deeds
 from seawall.proxy.failover.history import Failover, History
@@ -57,6 +58,7 @@ class Conductor:
         crew: the workers.
         log: takes a line about what happened.
         hooks: do something to the servers; ``None``: the configured commands.
+        hub: where it publishes what happens.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Conductor:
         crew: Crew,
         log: Callable[[str], None],
         hooks: Hooks | None = None,
+        hub: Hub | None = None,
     ) -> None:
         failover = settings.failover
         self.settings = settings
@@ -75,6 +78,7 @@ class Conductor:
         self._block = block
         self._crew = crew
         self._log = log
+        self._hub = Hub() if hub is None else hub
         self._news = asyncio.Event()
         self.watch = Watch(settings, self._news.set)
         self.pins = Pins(self.watch.run, log)
@@ -223,23 +227,26 @@ class Conductor:
     def _publish(self, topology: Topology) -> None:
         self.topology = topology
         before, now = self._published, self._now()
-        news = lasting(before) != lasting(topology)
-        if not news and (before == topology or now - self._published_at < REFRESH_S):
+        fresh = lasting(before) != lasting(topology)
+        if not fresh and (before == topology or now - self._published_at < REFRESH_S):
             return
         self._published, self._published_at = topology, now
         self._block.publish(fitting(topology))
-        if not news:
+        if not fresh:
             return
         self._start(self._crew.kick())
         if _headline(before) != _headline(topology):
             began = self.watch.trouble_at(before.primary) if before.primary else None
             self.history.note(before, topology, at=time.time(), now=now, began=began or now)
+            self._hub.publish(news.changed(before, topology, now))
             if Phase.OBSERVING not in {before.phase, topology.phase} or not topology.tracked:
                 self._log(f"{topology.phase.value}: {topology.reason}")
         self._settle()
 
     def _settle(self) -> None:
-        """Tell whoever has hoped for what has come."""
+        """Tell whoever has hoped for what has come, and whoever listens how a failover has ended."""
+        for entry in self.history.ended():
+            self._hub.publish(news.ended(entry))
         for condition, future in self._hopes:
             if not future.done() and condition():
                 future.set_result(None)

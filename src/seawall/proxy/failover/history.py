@@ -81,6 +81,7 @@ class History:
     def __init__(self) -> None:
         self.entries: deque[Failover] = deque(maxlen=FAILOVERS_MAX)
         self.total = 0
+        self._told = 0
 
     @property
     def present(self) -> Failover | None:
@@ -132,6 +133,14 @@ class History:
         if present is not None and present.planned and topology.phase is Phase.SERVING:
             present.held = present.held or now
             present.resumed, present.given_up = now, topology.primary == present.old_primary
+
+    def ended(self) -> list[Failover]:
+        """Those that have ended since the last time."""
+        done = self.total - (self.present is not None)
+        new = done - self._told
+        self._told = done
+        over = [one for one in self.entries if one.resumed]
+        return over[-new:] if new else []
 
     def rows(self) -> list[dict[str, Any]]:
         """All entries, the last one first."""
