@@ -170,6 +170,25 @@ def test_histograms_refuse_what_is_no_number(value: object) -> None:
         assert (histogram.count, histogram.sum, histogram.refused) == (1, 0.5, 1)
 
 
+def test_a_histogram_takes_many_observations_at_once() -> None:
+    one, many = Histogram((0.1, 1.0)), Histogram((0.1, 1.0))
+    for value in (0.05, 0.1, 0.5, 3.0):
+        one.observe(value)
+    many.add([2, 1, 0], 0.65)
+    many.add([0, 0, 1], 3.0)
+    assert (many.counts, many.sum, many.refused) == (one.counts, pytest.approx(one.sum), 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "total"),
+    [([1, 2], 1.0), ([1, 2, -1], 1.0), ([1, 0, 0], float("nan")), ([1, 0, 0], "much"), (None, 1.0)],
+)
+def test_a_histogram_refuses_many_that_do_not_fit(counts: object, total: object) -> None:
+    wait = Histogram((0.1, 1.0))
+    wait.add(counts, total)
+    assert (wait.counts, wait.sum, wait.refused) == ([0, 0, 0], 0.0, 1)
+
+
 def test_a_histogram_keeps_the_last_exemplar_of_each_bucket() -> None:
     histogram = Histogram((1.0, 2.0))
     histogram.observe(0.5)

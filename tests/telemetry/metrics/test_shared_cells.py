@@ -56,6 +56,29 @@ def test_a_histogram_whose_writer_stopped_after_any_store_has_a_sum_that_fits_it
     assert read_histogram(words, 0, 3) == (taken[0] + 0.5, [0, 2, taken[1][2]])
 
 
+@pytest.mark.parametrize("stores", range(6))
+def test_many_observations_are_seen_all_at_once_or_not_at_all(stores: int) -> None:
+    words = words_of(6)
+    Stopping.wrap(words)
+    wait = shared_cells.SharedHistogram((0.1, 1.0), words, 0)
+    wait.observe(0.5)
+    Stopping.left = stores
+    wait.add([4, 2, 1], 9.0)
+    Stopping.left = None
+    before, after = (0.5, [0, 1, 0]), (9.5, [4, 3, 1])
+    assert read_histogram(words, 0, 3) == (before if stores == 0 else None)
+    wait.add([0, 0, 0], 0.0)
+    assert read_histogram(words, 0, 3) == after
+
+
+def test_many_that_do_not_fit_leave_the_block_alone() -> None:
+    words = words_of(6)
+    wait = shared_cells.SharedHistogram((0.1, 1.0), words, 0)
+    wait.observe(0.5)
+    wait.add([1], 1.0)
+    assert (read_histogram(words, 0, 3), wait.refused) == ((0.5, [0, 1, 0]), 1)
+
+
 def test_a_histogram_is_read_again_when_an_observation_came_in_between() -> None:
     words = words_of(6)
     # Bucket 0 was read before its observation came, bucket 1 after: alone, the sum of counts would fit.

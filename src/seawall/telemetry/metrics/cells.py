@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import frexp, inf, nan
+from math import frexp, inf, isfinite, nan
 from typing import Any, Final
 
 from seawall.telemetry.metrics.locks import FOLDING
@@ -215,6 +215,29 @@ class Histogram(Cell):
             return
         if exemplar is not None:
             self._keep(index, exemplar)
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Count many observations at once, which somebody has sorted by the same bounds.
+
+        It is no single step: a cell in a shared block that is added to has one thread that writes it.
+
+        Args:
+            counts: By bucket; the last one is for what is above all bounds. They are refused, and counted as
+                one refusal, unless there is one for each bucket and none is below 0.
+            total: The sum of the observations.
+        """
+        if self._fits(counts, total):
+            self.sum += total
+            for index, count in enumerate(counts):
+                self.counts[index] += count
+
+    def _fits(self, counts: Sequence[int], total: float) -> bool:
+        try:
+            fits = len(counts) == len(self.counts) and min(counts) >= 0 and isfinite(total)
+        except Exception:  # noqa: BLE001  # as in observe
+            fits = False
+        self.refused += not fits
+        return fits
 
     def _keep(self, index: int, exemplar: Exemplar) -> None:
         if self.exemplars is None:

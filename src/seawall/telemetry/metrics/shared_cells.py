@@ -19,6 +19,7 @@ Called by ``shared``, which gives cells their places, and by ``gathering``, whic
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from math import inf
 from typing import Final
 
@@ -51,6 +52,8 @@ __all__ = [
 
 READS_MAX: Final = 50
 """Rounds until a reader gives up; each takes about a microsecond."""
+_UNDER_WAY: Final = -(1 << 62)
+"""The number of observations while many are being added; no counts fit it."""
 _FITTING: Final = (0, 1)
 """How far counts may be ahead of the number: by the one observation that is being stored."""
 
@@ -229,6 +232,20 @@ class SharedHistogram(Histogram):
             return
         if exemplar is not None:
             self._keep(index, exemplar)
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """As ``Histogram.add``; a reader that comes in between finds no number that fits, and waits."""
+        if not self._fits(counts, total):
+            return
+        words, at = self._words, self._at
+        signed = words.signed
+        signed[at + 2] = _UNDER_WAY
+        super().add(counts, total)
+        self._number += sum(counts)
+        words.doubles[at + (self._number & 1)] = self.sum
+        for index, count in enumerate(self.counts):
+            signed[at + COUNTS + index] = count
+        signed[at + 2] = self._number
 
     def detach(self) -> None:
         """Leave the place in the block."""
