@@ -309,6 +309,12 @@ def alike(sql: bytes) -> bytes:
     return sql if b"$" in sql and _TAGGED.search(sql) is not None else sql.translate(_ALL_DIGITS)
 
 
+def code_of(sql: bytes) -> bytes | None:
+    """The text without comments and literals, in lower case; ``None`` if it can't be told for certain."""
+    code = _OPAQUE.sub(_blank, sql[:LOOK_BYTES]).lower()
+    return None if _UNCERTAIN.search(code) is not None else code
+
+
 def changes_nothing(flags: int) -> bool:
     """Whether a text of these flags provably changes nothing by itself; it may end a transaction."""
     if flags & _PROOFS:
