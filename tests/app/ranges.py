@@ -195,6 +195,35 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
         ['"trace"', '"debug"', '"info"', '"warn"', '"warning"', '"error"'],
         ['"INFO"', '"loud"', "1"],
     ),
+    "telemetry.namespace": (['"seawall"', '"_a1"'], ['"1a"', '"a-b"', '""', "1"]),
+    "telemetry.state_numbering": (['"seawall"', '"helios"'], ['"other"', "1"]),
+    "telemetry.aliases": TRUTH,
+    **{
+        f"telemetry.{door}.{key}": values
+        for door in ("metrics", "status")
+        for key, values in {
+            "host": (['"::1"', '"localhost"', '"127.0.0.2"'], ['""', '"a b"', "1"]),
+            "token": (['"0123456789abcdef"', '"a-b.c_d~e+f/g=hij"'], ['"short"', '"0123456789 bcdef"', "1"]),
+            "token_file": (['"/dev/null"'], ['""', "1"]),
+            "allow_unauthenticated": TRUTH,
+            "tls_certificate": (['"/etc/x.pem"'], ['""', "1"]),
+            "tls_key": (['"/etc/x.key"'], ['""', "1"]),
+            "tls_client_ca": (['"/etc/ca.pem"'], ['""', "1"]),
+        }.items()
+    },
+    "telemetry.status.enabled": TRUTH,
+    "telemetry.status.port": (["0", "65535"], ["-1", "65536", '"8080"']),
+    "telemetry.tracing.enabled": TRUTH,
+    "telemetry.tracing.provider": (['"light"', '"sdk"'], ['"off"', "1"]),
+    "telemetry.tracing.service": (['"orders"'], ['""', "1"]),
+    "telemetry.tracing.slow": (['"1.5s"', "0"], ['"25h"', '"1"']),
+    "telemetry.tracing.errors": TRUTH,
+    "telemetry.tracing.endpoint": (
+        ['"http://127.0.0.1:4318/v1/traces"', '"https://c.example"'],
+        ['"collector"', '"ftp://x"', '"http://a:b@c"', "1"],
+    ),
+    "telemetry.tracing.protocol": (['"grpc"', '"http/protobuf"'], ['"http/json"', "1"]),
+    "telemetry.logs.format": (['"auto"', '"json"', '"console"'], ['"xml"', "1"]),
     "alerts.slack_webhook_url": (
         ['"https://hooks.example/x"', '"http://127.0.0.1:1/x"'],
         ['"hooks.example"', '"ftp://x"', '"https://a b"', '""', "1"],

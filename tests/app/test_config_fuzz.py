@@ -20,6 +20,11 @@ CONTRADICTING = {
     *("circuit_breaker.latency_threshold_p99_ms", "circuit_breaker.metrics_bucket_size"),
     *("failover.authority", "failover.patroni", "failover.topology", "failover.down_after"),
     *("failover.password", "failover.password_file", "replay.pin_sequences"),
+    *(
+        f"telemetry.{door}.{key}"
+        for door in ("metrics", "status")
+        for key in ("host", "token", "token_file", "tls_certificate", "tls_key", "tls_client_ca")
+    ),
 }
 """Keys of plain tables that are compared with others."""
 ENV = {"SET": "5", "EMPTY": "", "SECRET": SECRET}

@@ -9,6 +9,10 @@ REQUIRED = {
     "auth.users": {"name": '"x"', "password": '"p"'},
     "databases": {"name": '"x"', "server_user": '"u"'},
     "backends.instances": {"name": '"x"', "host": '"h"'},
+    **{
+        f"telemetry.{door}": {"tls_certificate": "'/c.pem'", "tls_key": "'/c.key'"}
+        for door in ("metrics", "status")
+    },
     "failover": {"sole_proxy": "true", "probe_timeout": '"10ms"', "down_after": '"200s"'},
 }
 """What a table needs beside the key under test."""

@@ -7,6 +7,7 @@ one error tells all of them. It starts nothing; the command line and :mod:`seawa
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,14 @@ from pydantic import ValidationError
 from seawall.app import addresses, contradictions, environment, translate
 from seawall.app.document import RECEIVERS, Document
 from seawall.app.environment import Expanded, Place
+from seawall.app.observation.sections import (
+    BEARER_PATTERN,
+    BEARER_UNIT,
+    DOORS,
+    DoorSection,
+    observation,
+)
+from seawall.app.observation.settings import ObservationSettings
 from seawall.app.problems import HIDDEN, NOTHING, PROBLEMS_MAX, ConfigError, Reader, Words
 from seawall.app.secrets import Secret, SecretFileError, read_file
 from seawall.kernel.errors import Problem
@@ -55,6 +64,9 @@ class Overrides:
     backends: tuple[str, ...] = ()
 
 
+DEFAULTS: Final = ObservationSettings()
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration without mistakes.
@@ -65,6 +77,7 @@ class Loaded:
         warnings: what its writer may not have meant.
         source: the file, or what else it came from.
         log_level: as :mod:`logging` names it.
+        observation: what the telemetry is told.
     """
 
     settings: ProxySettings
@@ -72,6 +85,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     source: str = ""
     log_level: str = "INFO"
+    observation: ObservationSettings = DEFAULTS
 
 
 def load(
@@ -149,10 +163,11 @@ def loads(
 class _Draft:
     """A document on its way to settings, with all that was found wrong so far."""
 
-    __slots__ = ("expanded", "origins", "problems", "raw", "skipped", "warnings")
+    __slots__ = ("env", "expanded", "origins", "problems", "raw", "skipped", "warnings")
 
     def __init__(self, raw: dict[str, object], env: Mapping[str, str]) -> None:
         self.raw = raw
+        self.env = env
         self.expanded: Expanded = environment.expand(raw, env)
         self.origins: dict[Place, str] = {}
         self.problems: list[Problem] = []
@@ -230,12 +245,17 @@ class _Draft:
         files = self._secrets(document, reader, directory)
         if self.problems:
             raise ConfigError(_first(self.problems), source)
+        level = LOG_LEVELS[document.observability.log_level]
+        tokens = {
+            name: files[place] for name in DOORS if (place := ("telemetry", name, "token_file")) in files
+        }
         return Loaded(
             translate.settings(document, files),
             translate.notices(document),
             (*self.warnings, *contradictions.warnings(document)),
             source,
-            LOG_LEVELS[document.observability.log_level],
+            level,
+            observation(document.observability, document.telemetry, tokens, self.env, level),
         )
 
     def _validated(self, reader: Reader) -> tuple[Document, frozenset[str]]:
@@ -268,6 +288,9 @@ class _Draft:
             place = ("databases", number, "server_password_file")
             places.append((place, database.server_password_file or ""))
         places.append((("failover", "password_file"), document.failover.password_file or ""))
+        for name in DOORS:
+            door: DoorSection = getattr(document.telemetry, name)
+            places.append((("telemetry", name, "token_file"), door.token_file or ""))
         found: dict[Place, Secret] = {}
         for place, path in places:
             if not path:
@@ -286,6 +309,10 @@ class _Draft:
             unfit = contradictions.verifier_problem(found.get(place), document.auth.method)
             if unfit:
                 self.problems.append(Problem(reader.path(place), HIDDEN, *unfit))
+        for name in DOORS:
+            place = ("telemetry", name, "token_file")
+            if place in found and not re.fullmatch(BEARER_PATTERN, found[place].reveal()):
+                self.problems.append(Problem(reader.path(place), HIDDEN, f"a file with {BEARER_UNIT}"))
 
 
 def _first(problems: list[Problem]) -> list[Problem]:

@@ -20,7 +20,7 @@ from seawall.app.secrets import Secret
 from seawall.app.sections import UserSection, reads_only
 from seawall.kernel.errors import ValidationError
 from seawall.kernel.units import format_duration
-from seawall.proxy.settings import AuthMethod, Authority, ReplayMode
+from seawall.proxy.settings import AuthMethod, Authority, Listen, ReplayMode
 from seawall.wire.pgwire.passwords import Md5Secret, parse_secret
 
 __all__ = ["Complaint", "complaints", "warnings"]
@@ -223,6 +223,28 @@ def _pinning(document: Document) -> Iterator[Complaint]:
         yield ("replay", "pin_sequences"), True, allowed, fix
 
 
+def _telemetry(document: Document) -> Iterator[Complaint]:
+    telemetry = document.telemetry
+    doors = (
+        ("metrics", telemetry.metrics, document.observability.metrics_enabled),
+        ("status", telemetry.status, telemetry.status.enabled),
+    )
+    for name, door, enabled in doors:
+        place: Place = ("telemetry", name)
+        yield from _one_of_two(place, "token", door.token, door.token_file)
+        known = door.token or door.token_file or door.tls_client_ca or door.allow_unauthenticated
+        if enabled and not known and not is_loopback(Listen(host=door.host, port=0)):
+            allowed = "an address of this machine alone, as long as nobody has to say who they are"
+            fix = "write token or token_file, or say that everybody may read: allow_unauthenticated = true"
+            yield (*place, "host"), door.host, allowed, fix
+        if (door.tls_certificate is None) != (door.tls_key is None):
+            missing = "tls_key" if door.tls_key is None else "tls_certificate"
+            yield (*place, missing), NOTHING, "tls_certificate and tls_key together", f"write {missing}"
+        if door.tls_client_ca is not None and door.tls_certificate is None:
+            fix = "write tls_certificate and tls_key"
+            yield (*place, "tls_client_ca"), door.tls_client_ca, "TLS, by which clients show theirs", fix
+
+
 RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("proxy",), _addresses),
     (("auth",), _users),
@@ -235,6 +257,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("health_checks",), _health_checks),
     (("failover",), _failover),
     (("failover", "replay"), _pinning),
+    (("observability", "telemetry"), _telemetry),
 )
 """The rules, with the sections that each looks at."""
 

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from seawall.app import dormant, sections
 from seawall.app.failover import FailoverSection, ReplaySection
 from seawall.app.keys import Key
+from seawall.app.observation.sections import ObservabilitySection, TelemetrySection
 
 __all__ = ["RECEIVERS", "Document", "Entry", "entries", "section_inside"]
 
@@ -36,7 +37,8 @@ class Document(sections.Section):
     replay: ReplaySection = ReplaySection()
     circuit_breaker: dormant.CircuitBreakerSection = dormant.CircuitBreakerSection()
     health_checks: dormant.HealthChecksSection = dormant.HealthChecksSection()
-    observability: dormant.ObservabilitySection = dormant.ObservabilitySection()
+    observability: ObservabilitySection = ObservabilitySection()
+    telemetry: TelemetrySection = TelemetrySection()
     alerts: dormant.AlertsSection = dormant.AlertsSection()
     helios: dormant.HeliosSection = dormant.HeliosSection()
     edge: dormant.EdgeSection = dormant.EdgeSection()

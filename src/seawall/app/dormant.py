@@ -26,7 +26,6 @@ from seawall.app.secrets import Secret
 from seawall.app.sections import Section
 
 HOUR_MS = 3_600_000.0
-LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error")
 
 
 class DormantSection(Section):
@@ -112,19 +111,6 @@ class HealthChecksSection(DormantSection):
     collect_connection_metrics: Annotated[bool, truth("Keep counts of connections.")] = True
     collect_replication_lag: Annotated[bool, truth("Keep the replicas' lag.")] = True
     collect_query_queue_depth: Annotated[bool, truth("Keep the length of the queues.")] = True
-
-
-class ObservabilitySection(Section):
-    """What the proxy tells about itself."""
-
-    metrics_enabled: Annotated[bool, truth("Whether metrics are served.", acts=False)] = True
-    metrics_port: Annotated[int, whole(0, 65_535, "Where; 0 lets the system choose.", acts=False)] = 9090
-    log_circuit_state_changes: Annotated[
-        bool, truth("Whether state changes of breakers are logged.", acts=False)
-    ] = True
-    log_level: Annotated[
-        str, choice("What is logged; `SEAWALL_LOG_LEVEL` and `HELIOS_LOG_LEVEL` overrule it.", *LOG_LEVELS)
-    ] = "info"
 
 
 class AlertsSection(DormantSection):

@@ -251,12 +251,12 @@ def _replay(replay: ReplaySection) -> Replay:
 
 
 def _extra(document: Document) -> dict[str, object]:
-    """What the data plane has no use for: the sections that nothing acts on, and a key of ``[proxy]``."""
+    """What the data plane has no use for: the sections and keys that nothing acts on."""
     extra: dict[str, object] = {
         name: dict(getattr(document, name))
         for name, field in Document.model_fields.items()
         if not getattr(field.annotation, "acts", True)
     }
-    extra["observability"] = dict(document.observability)
+    extra["observability"] = {"log_circuit_state_changes": document.observability.log_circuit_state_changes}
     extra["proxy"] = {"circuit_breaker_enabled": document.proxy.circuit_breaker_enabled}
     return extra

@@ -17,9 +17,9 @@ from seawall.proxy.worth import Worth
 
 __all__ = ["FACTS_MAX", "FACTS_RESERVED", "Fact", "Watch"]
 
-FACTS_MAX: Final = 64
+FACTS_MAX: Final = 32
 """Between two sweeps; more are dropped."""
-FACTS_RESERVED: Final = 16
+FACTS_RESERVED: Final = 8
 """Of these, places that only failed queries get."""
 
 
