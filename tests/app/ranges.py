@@ -203,7 +203,7 @@ RANGES: dict[str, tuple[list[str], list[str]]] = {
         for door in ("metrics", "status")
         for key, values in {
             "host": (['"::1"', '"localhost"', '"127.0.0.2"'], ['""', '"a b"', "1"]),
-            "token": (['"0123456789abcdef"', '"a-b.c_d~e+f/g=hij"'], ['"short"', '"0123456789 bcdef"', "1"]),
+            "token": (['"0123456789abcdef"', '"a-b.c_d~e+f/ghij=="'], ['"short"', '"0123456789 bcdef"', "1"]),
             "token_file": (['"/dev/null"'], ['""', "1"]),
             "allow_unauthenticated": TRUTH,
             "tls_certificate": (['"/etc/x.pem"'], ['""', "1"]),

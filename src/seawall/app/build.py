@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from seawall.app import config
+from seawall.app.observation.settings import Logs
 from seawall.proxy.settings import Authority, Backend, ProxySettings, ReplayMode, Role
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from seawall.embedded.node import Node
     from seawall.proxy.check import Report
     from seawall.proxy.failover.hooks import Hooks
+    from seawall.proxy.observing import Companion
     from seawall.proxy.supervisor import Running
 
 __all__ = ["Together", "check_servers", "in_front_of", "promoting", "run_proxy", "run_together"]
@@ -58,22 +60,61 @@ class Together:
     pin: bool = True
 
 
-def run_proxy(loaded: config.Loaded, on_ready: Callable[[Running], None], hooks: Hooks | None = None) -> int:
+def run_proxy(
+    loaded: config.Loaded,
+    on_ready: Callable[[Running], None],
+    hooks: Hooks | None = None,
+    *,
+    observed: bool = True,
+) -> int:
     """Run a proxy until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     Args:
         loaded: the configuration.
         on_ready: called once, when clients can connect.
         hooks: do something to the servers when the primary changes; ``None``: the configured commands.
+        observed: serve metrics and status, and send spans, as the configuration says.
 
     Raises:
         InfrastructureError: an address can't be listened on, or a worker doesn't start.
+        PolicyError: a setting of the telemetry is wrong in a way that only its part can tell.
     """
     from seawall.proxy import supervisor  # noqa: PLC0415 -- brings the event loop, which a mistake doesn't need
 
-    logging.basicConfig(level=loaded.log_level, format=LOG_FORMAT, stream=sys.stderr)
-    logger = logging.getLogger("seawall.proxy")
-    return supervisor.run(loaded.settings, on_ready, log=logger.warning, hooks=hooks)
+    with _written_down(loaded.observation.logs):
+        logger = logging.getLogger("seawall.proxy")
+        companion = _companion(loaded, logger.warning) if observed else None
+        return supervisor.run(loaded.settings, on_ready, log=logger.warning, hooks=hooks, companion=companion)
+
+
+@contextlib.contextmanager
+def _written_down(logs: Logs) -> Iterator[None]:
+    """Have lines written to standard error: structured ones, if what that needs is installed."""
+    try:
+        from seawall.telemetry.logs import LogSettings, configure  # noqa: PLC0415 -- an extra
+    except ImportError:
+        logging.basicConfig(level=logs.level, format=LOG_FORMAT, stream=sys.stderr)
+        yield
+        return
+    # Arguments of the proxy's own lines are names, numbers and reasons; what is secret is masked even so.
+    written = LogSettings(
+        service="seawall-proxy", level=logs.level, format=logs.form, argument_loggers=("seawall.proxy",)
+    )
+    with configure(written):
+        yield
+
+
+def _companion(loaded: config.Loaded, log: Callable[[str], None]) -> Companion | None:
+    """What looks on; ``None`` if nothing is to, or what it needs is not installed."""
+    wanted = loaded.observation
+    if not (wanted.metrics.enabled or wanted.status.enabled or wanted.tracing.enabled):
+        return None
+    try:
+        from seawall.app.observation.companion import ObservingCompanion  # noqa: PLC0415 -- an extra
+    except ImportError as missing:
+        log(f"no metrics, status or traces: {missing.name} is not installed; seawall[telemetry] brings it")
+        return None
+    return ObservingCompanion(wanted, loaded.settings, log)
 
 
 def check_servers(settings: ProxySettings) -> Report:
@@ -136,7 +177,9 @@ def run_together(
             replay = dataclasses.replace(settings.replay, mode=ReplayMode.ON, pin_sequences=pin)
             settings = dataclasses.replace(settings, replay=replay)
         ready = dataclasses.replace(loaded, settings=settings)
-        return run_proxy(ready, lambda running: on_ready(running, cluster), EmbeddedHooks(cluster))
+        return run_proxy(
+            ready, lambda running: on_ready(running, cluster), EmbeddedHooks(cluster), observed=False
+        )
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from seawall.kernel.errors import InfrastructureError
 from seawall.kernel.proxy_signals import WorkerEnded
@@ -34,7 +34,7 @@ from seawall.proxy.observing import Companion
 from seawall.proxy.process import BACKLOG, LENGTH_BYTES, READY_LINE, Inheritance
 from seawall.proxy.settings import Listen, ProxySettings
 from seawall.proxy.shared import WORKERS_MAX, Block
-from seawall.proxy.topology import untracked
+from seawall.proxy.topology import Topology, untracked
 
 START: Final = "from seawall.proxy.process import main; main()"
 START_TIMEOUT_S: Final = 20.0
@@ -300,6 +300,25 @@ class Supervisor:
                 (Path(listen.unix_directory) / f".s.PGSQL.{listen.port}").unlink(missing_ok=True)
         if not self._settings.runtime_directory:
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def count(self) -> int:
+        """How many workers there are to be."""
+        return self._count
+
+    @property
+    def alive(self) -> int:
+        """How many of them run."""
+        return sum(process.returncode is None for process in self._processes.values())
+
+    @property
+    def topology(self) -> Topology | None:
+        """What the workers go by; ``None`` if nobody watches the servers."""
+        return self._conductor.topology if self._conductor is not None else None
+
+    def show(self, what: str) -> list[dict[str, Any]]:
+        """Rows of ``backends``, ``topology`` or ``failovers``, as the console has them; none if unwatched."""
+        return self._desk.show(what) if self._desk is not None else []
 
     def rows(self) -> list[dict[str, int]]:
         """Every worker's counters as it wrote them last; those of a dead one stand until it is replaced."""

@@ -133,14 +133,16 @@ def unpack(datagram: bytes) -> list[Record]:
     return [_record(row) for row in rows]
 
 
-_TYPES: Final = tuple(Record.__annotations__.values())
+_TEXTS: Final = frozenset(
+    {"user", "database", "backend", "command", "table", "traceparent", "tracestate", "sqlstate"}
+)
 
 
 def _record(row: object) -> Record:
     if not isinstance(row, list) or len(row) != len(Record._fields):
         raise ValueError("no record")
-    for value, kind in zip(row, _TYPES, strict=True):
-        fits = isinstance(value, str) if kind == "str" else isinstance(value, int | float)
+    for value, name in zip(row, Record._fields, strict=True):
+        fits = isinstance(value, str if name in _TEXTS else int | float)
         if not fits or isinstance(value, bool):
             raise ValueError("no record")
     return Record(*row)

@@ -33,8 +33,8 @@ LOG_LEVELS: Final = ("trace", "debug", "info", "warn", "warning", "error")
 DOORS: Final = ("metrics", "status")
 """Tables of listeners."""
 OTEL_PREFIX: Final = "OTEL_EXPORTER_OTLP_"
-BEARER_PATTERN: Final = r"[A-Za-z0-9._~+/=-]{16,512}"
-BEARER_UNIT: Final = "16 to 512 of the characters A-Z a-z 0-9 - . _ ~ + / ="
+BEARER_PATTERN: Final = r"(?=.{16,512}\Z)[A-Za-z0-9._~+/-]+=*"
+BEARER_UNIT: Final = "16 to 512 of the characters A-Z a-z 0-9 - . _ ~ + /, and = at the end"
 _TRACING: Final = Tracing()
 
 

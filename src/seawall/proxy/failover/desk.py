@@ -85,6 +85,14 @@ class Desk:
         except (TypeError, KeyError, ValueError, AttributeError):
             return {"error": "unknown or malformed order"}
 
+    def show(self, what: str) -> list[Row]:
+        """Rows of what the console shows under that name; none if nobody watches the servers.
+
+        Raises:
+            KeyError: nothing is shown under that name.
+        """
+        return SHOWN[what](self) if self._present is not None else []
+
     @property
     def _conductor(self) -> Conductor:
         if self._present is None:
