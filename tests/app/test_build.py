@@ -1,6 +1,8 @@
+import json
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ import pytest
 from seawall.app import build, config
 from seawall.app.build import Together
 from seawall.app.embedded_hooks import EmbeddedHooks
+from seawall.app.observation.companion import ObservingCompanion
 from seawall.embedded import cluster as clusters
 from seawall.embedded import engines
 from seawall.embedded.state import FILE_NAME
@@ -62,7 +65,7 @@ def servers(monkeypatch) -> Servers:
 
 @pytest.fixture
 def given() -> list[object]:
-    """The hooks of every proxy that was run."""
+    """The hooks and the companion of every proxy that was run."""
     return []
 
 
@@ -71,9 +74,10 @@ def proxied(monkeypatch, given) -> list[ProxySettings]:
     """The settings of every proxy that was run; each is ready at once and stopped at once."""
     found: list[ProxySettings] = []
 
-    def run(settings, on_ready, log, hooks):
+    def run(settings, on_ready, log, hooks, companion):
         found.append(settings)
         given.append(hooks)
+        given.append(companion)
         on_ready(RUNNING)
         log("worker 0 ended")
         return 0
@@ -95,15 +99,34 @@ def together(wanted: Together, said: list[str] | None = None) -> list[tuple[Runn
     return ready
 
 
-def test_a_proxy_is_run_with_its_settings_and_its_log(proxied, given, monkeypatch, caplog) -> None:
-    levels = []
-    monkeypatch.setattr(logging, "basicConfig", lambda **options: levels.append(options["level"]))
-    loaded = config.loads(MINIMAL, {"SEAWALL_LOG_LEVEL": "error"})
+QUIET = "[observability]\nmetrics_enabled = false\n[telemetry.status]\nenabled = false\n"
+
+
+@pytest.mark.parametrize(("level", "lines"), [("error", 0), ("info", 1)])
+def test_a_proxy_is_run_with_its_settings_and_its_log(proxied, given, capfd, level, lines) -> None:
+    loaded = config.loads(QUIET + MINIMAL, {"SEAWALL_LOG_LEVEL": level})
     ready: list[Running] = []
     assert build.run_proxy(loaded, ready.append) == 0
-    assert (proxied, ready, levels) == ([loaded.settings], [RUNNING], ["ERROR"])
-    assert given == [None]
-    assert caplog.messages == ["worker 0 ended"]
+    assert (proxied, ready, given) == ([loaded.settings], [RUNNING], [None, None])
+    written = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [(line["level"], line["message"]) for line in written] == [("WARNING", "worker 0 ended")] * lines
+
+
+def test_without_the_extra_lines_are_plain_and_nobody_looks_on(proxied, given, monkeypatch, caplog) -> None:
+    for name in ("seawall.telemetry.logs", "seawall.app.observation.companion"):
+        monkeypatch.setitem(sys.modules, name, None)
+    levels = []
+    monkeypatch.setattr(logging, "basicConfig", lambda **options: levels.append(options["level"]))
+    assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None) == 0
+    assert (levels, given) == (["INFO"], [None, None])
+    assert "seawall[telemetry]" in caplog.messages[0]
+    assert caplog.messages[1] == "worker 0 ended"
+
+
+def test_a_proxy_is_looked_on_as_the_configuration_says(proxied, given) -> None:
+    assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None) == 0
+    assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None, observed=False) == 0
+    assert [type(one) for one in given[1::2]] == [ObservingCompanion, type(None)]
 
 
 def test_a_check_plans_looks_and_judges(monkeypatch) -> None:
