@@ -165,8 +165,8 @@ def _forced(signal: BreakerForced) -> Line:
 
 
 def _released(signal: BreakerReleased) -> Line:
-    who = f"by {signal.owner}" if signal.owner else "or its time was over"
-    return INFO, f"breaker no longer forced {signal.mode}: released {who}", {}
+    why = f"released by {signal.owner}" if signal.owner else "its time was over"
+    return INFO, f"breaker no longer forced {signal.mode}: {why}", {}
 
 
 def _refused(signal: CallRefused) -> Line:
@@ -182,7 +182,7 @@ def _not_retried(signal: RetryRefused) -> Line:
 
 
 def _expired(signal: DeadlineExpired) -> Line:
-    return WARNING, f"out of time {signal.stage}", {"timeout_s": signal.timeout_s}
+    return WARNING, f"out of time: {signal.stage}", {"timeout_s": signal.timeout_s}
 
 
 def _fell_back(signal: FallbackUsed) -> Line:

@@ -45,14 +45,14 @@ class ObservationStatistics:
         signals: Signals seen.
         events: Events added to spans.
         offered: Lines that were due.
-        accepted: Those that were written, failed or are waiting.
+        accepted: Those that were written, could not be written, or are waiting.
         dropped: Those that the queue had no room for.
         queued: Those that wait.
         written: Those that the logger took.
         left_out: Signals that a later line of their kind stands for, or will.
-        count_errors: Signals that could not be counted.
+        signal_errors: Signals that made no sense: they could not be counted, or judged for a line.
         event_errors: Exceptions that spans raised.
-        line_errors: Exceptions that the logger raised, and signals that could not be put into words.
+        line_errors: Lines that could not be written, since the logger raised or what they say made no sense.
         watched: Guards that are watched.
         watch_refused: Guards that are not, since there were too many.
         read_errors: Times that a guard could not be read.
@@ -67,7 +67,7 @@ class ObservationStatistics:
     queued: int
     written: int
     left_out: int
-    count_errors: int
+    signal_errors: int
     event_errors: int
     line_errors: int
     watched: int
@@ -81,9 +81,9 @@ class Observation:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_bell", "_closed", "_count_errors", "_counting", "_event_errors", "_events",
-        "_line_errors", "_logger", "_notes", "_readings", "_registry", "_signals", "_subscription", "_thread",
-        "_tracing", "_written",
+        "__weakref__", "_bell", "_closed", "_counting", "_event_errors", "_events", "_line_errors",
+        "_logger", "_notes", "_readings", "_registry", "_signal_errors", "_signals", "_subscription",
+        "_thread", "_tracing", "_written",
     )
     # fmt: on
 
@@ -97,7 +97,7 @@ class Observation:
         self._logger = logger
         self._notes = Notes()
         self._signals, self._events, self._written = Tally(), Tally(), Tally()
-        self._count_errors, self._event_errors, self._line_errors = Tally(), Tally(), Tally()
+        self._signal_errors, self._event_errors, self._line_errors = Tally(), Tally(), Tally()
         # True: there is something to take; False: the end. Its ``put`` may run inside its own ``get``, as
         # when a finalizer publishes; an Event would lock itself out.
         self._bell: SimpleQueue[bool] = SimpleQueue()
@@ -147,7 +147,7 @@ class Observation:
             queued=subscription.queued,
             written=self._written.value,
             left_out=self._notes.left_out.value,
-            count_errors=self._count_errors.value,
+            signal_errors=self._signal_errors.value,
             event_errors=self._event_errors.value,
             line_errors=self._line_errors.value,
             watched=0 if readings is None else readings.watched,
@@ -194,7 +194,7 @@ class Observation:
             try:
                 self._counting.count(signal)
             except Exception:  # noqa: BLE001  # a signal of somebody else's making may hold anything
-                self._count_errors.add()
+                self._signal_errors.add()
         if self._tracing:
             self._mark(signal)
         if self._logger is None:
@@ -202,7 +202,7 @@ class Observation:
         try:
             return self._notes.note(signal, current_span)
         except Exception:  # noqa: BLE001  # as above
-            self._line_errors.add()
+            self._signal_errors.add()
             return None
 
     def _mark(self, signal: Signal) -> None:
