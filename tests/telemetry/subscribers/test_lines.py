@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seawall.kernel.signals import (
     BreakerChanged,
@@ -133,6 +135,26 @@ def test_a_storm_has_a_line_now_and_then_with_its_number():
     storm = [BreakerRefused(at=number / 100, name="db") for number in range(2_500)]
     counts = [values["count"] for _, _, values in said(*storm)]
     assert counts == [1, 1_000, 1_000]
+
+
+@given(
+    st.floats(0.0, 1e9),
+    st.lists(st.floats(0.0, 3.0), min_size=1, max_size=80),
+    st.lists(st.floats(0.0, 0.01), min_size=80, max_size=80),
+)
+def test_a_storm_is_bounded_whatever_the_times(start, gaps, lateness):
+    notes, at, told = Notes(), start, []
+    for gap, late in zip(gaps, lateness, strict=False):
+        at += gap
+        told.append(notes.note(BreakerRefused(at=at - late, name="db"), lambda: None))
+    lines = [note for note in told if note is not None]
+    assert len(lines) <= (at - start) / EVERY_S + 1.1
+    assert sum(note.count for note in lines) + notes._slots[BreakerRefused, "db", ""].missed == len(told)
+
+
+@pytest.mark.parametrize("at", [0.0, 0.1, 0.30000000000000004, 1e9 + 0.1])
+def test_a_storm_in_one_moment_has_one_line(at):
+    assert len(said(*[BreakerRefused(at=at, name="db")] * 100)) == 1
 
 
 def test_guards_kinds_and_details_have_lines_of_their_own():

@@ -70,23 +70,23 @@ class Note(Signal):
 
 
 class _Slot:
-    """When the next line of one kind about one guard may come, and what has been left out since the last."""
+    """When the last line of one kind about one guard was due, and how much has been left out since."""
 
-    __slots__ = ("missed", "next_at")
+    __slots__ = ("last_at", "missed")
 
     def __init__(self) -> None:
-        self.next_at = -inf
+        self.last_at = -inf
         self.missed = 0
 
     def due(self, at: float) -> int:
         """How many signals a line at this time would stand for; 0 if it is too early for one."""
         # Between reading and writing nothing is called: no other thread comes between.
         missed = self.missed + 1
-        if self.next_at - EVERY_S <= at < self.next_at:
+        # Threads come a little out of order; what is much too early has another clock.
+        if -EVERY_S < at - self.last_at < EVERY_S:
             self.missed = missed
             return 0
-        # It is over, or the time is that of another clock.
-        self.next_at = at + EVERY_S
+        self.last_at = at
         self.missed = 0
         return missed
 
