@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from seawall import Breaker, Bulkhead, Retry, guard
 from seawall.kernel.errors import UsageError
 from seawall.kernel.signals import Hub, Signal
+from seawall.telemetry.catalogue import CATALOGUE
 from seawall.telemetry.catalogue.resilience import OUTCOMES
-from seawall.telemetry.exposition import Writer
-from seawall.telemetry.metrics import Registry
+from seawall.telemetry.exposition import Settings, Writer
+from seawall.telemetry.metrics import Block, Collector, Layout, Registry, Sheet
 from seawall.telemetry.subscribers import observe
 from seawall.telemetry.subscribers import reading as module
 from seawall.telemetry.subscribers.reading import Readings
@@ -220,6 +221,43 @@ def test_a_guard_without_a_breaker_has_no_breaker_in_the_metrics():
         told = scraped(registry)
     assert not [sample for sample in told if "breaker" in sample]
     assert told['seawall_retry_budget_tokens{name="plain"}'] == 10
+
+
+def test_the_state_has_the_numbers_and_names_that_dashboards_ask_for():
+    registry, hub = Registry(), Hub()
+    one = bank(hub, breaker=Breaker(consecutive=1), retry=None)
+    settings = Settings(state_numbering="helios", aliases=True)
+    with observe(hub, registry=registry, logger=None, guards=[one]):
+        one.try_call(refuse)
+        told = Writer(registry, settings).write().decode().splitlines()
+    for name in (
+        "seawall_circuit_breaker_state",
+        "helios_circuit_breaker_state",
+        "heliosdb_circuit_breaker_state",
+        "helios_circuit_breaker_failures_total",
+    ):
+        assert any(line.startswith(f'{name}{{name="bank"}} 1') for line in told)
+    assert 'mpc_circuit_breaker_state{name="bank",state="open"} 1' in told
+
+
+def test_workers_that_share_a_block_are_summed_and_the_worst_state_stands():
+    block = Block(Layout(CATALOGUE, rows=2))
+    guards = []
+    for row in range(2):
+        registry, hub = Registry(cells=Sheet(block, row)), Hub()
+        one = bank(hub, breaker=Breaker(consecutive=1), retry=None)
+        guards.append(one)
+        with observe(hub, registry=registry, logger=None, guards=[one]) as observation:
+            one.try_call(refuse if row else int)
+            one.try_call(int)
+            observation.read()
+    told = scraped(Collector(block))
+    assert told['seawall_circuit_breaker_calls_total{name="bank"}'] == 3
+    assert told['seawall_guard_calls_refused_total{name="bank",by="breaker"}'] == 1
+    assert told['seawall_circuit_breaker_state{name="bank"}'] == 2
+    assert told['seawall_circuit_breaker_in_state{name="bank",state="open"}'] == 1
+    assert told['seawall_circuit_breaker_ramp_share_ratio{name="bank"}'] == 0.0
+    assert told['seawall_bulkhead_limit{name="bank"}'] == 8
 
 
 def test_signals_dropped_do_not_shrink_with_a_subscription():

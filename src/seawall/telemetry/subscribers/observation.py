@@ -159,7 +159,8 @@ class Observation:
     def close(self) -> None:
         """Listen no more, write what is queued (for a limited time), and end; twice does nothing.
 
-        Counters and histograms stay in the registry, and so do gauges as they were.
+        Counters and histograms stay in the registry, and so do gauges as they were. An event loop that closes
+        it waits for as long as the logger needs, at most :data:`JOIN_TIMEOUT_S`.
         """
         if self._closed:
             return
@@ -278,6 +279,8 @@ def observe(
     capacity: int = DEFAULT_CAPACITY,
 ) -> Observation:
     """Make metrics, span events and log lines of what guards do, until the observation is closed.
+
+    Two observations of one hub into one registry count everything twice.
 
     Args:
         hub: Where they announce it; ``seawall.resilience.system.HUB`` unless they were given another.
