@@ -66,6 +66,12 @@ def test_the_contracts_hold() -> None:
         ("resilience/aio.py", "import rich", "The core stands on the standard library"),
         ("kernel/errors.py", "import seawall.kernel.signals", "Inside the kernel"),
         ("resilience/windows.py", "import seawall.resilience.breaker", "Inside resilience"),
+        ("telemetry/subscribers/reading.py", "import seawall.resilience", "Upper packages import lower ones"),
+        (
+            "telemetry/subscribers/standing.py",
+            "import seawall.telemetry.subscribers.lines",
+            "Inside subscribers",
+        ),
     ],
 )
 def test_a_contract_bites(tmp_path: Path, victim: str, line: str, contract: str) -> None:

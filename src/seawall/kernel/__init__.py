@@ -58,6 +58,7 @@ from seawall.kernel.outcomes import (
 from seawall.kernel.signals import (
     DEFAULT_CAPACITY,
     MAX_CAPACITY,
+    MAX_FAULTS,
     MAX_ROUTES,
     MAX_SUBSCRIBERS,
     BreakerChanged,
@@ -100,6 +101,7 @@ __all__ = [
     "FORCE_MODES",
     "MAX_CAPACITY",
     "MAX_DURATION_S",
+    "MAX_FAULTS",
     "MAX_RATE_PER_S",
     "MAX_ROUTES",
     "MAX_SIZE_BYTES",

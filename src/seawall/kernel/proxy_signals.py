@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seawall.kernel.signals import Signal
+from seawall.kernel.hub import Signal
 
 __all__ = ["FailoverEnded", "TopologyChanged", "WorkerEnded"]
 

@@ -70,7 +70,8 @@ class Guard:
     used by any number of threads and tasks at once.
     """
 
-    __slots__ = ("_builder", "_keys_max", "_lock", "_plan", "_policy", "_registry", "name")
+    # Weakly referred to by who only watches it: telemetry keeps no guard alive.
+    __slots__ = ("__weakref__", "_builder", "_keys_max", "_lock", "_plan", "_policy", "_registry", "name")
 
     def __init__(self, name: str, policy: Policy, builder: Builder, keys_max: int) -> None:
         self.name = name

@@ -9,7 +9,7 @@ from seawall.telemetry.metrics import registry as module
 from seawall.telemetry.metrics.cardinality import METRIC_OVERFLOW, OVERFLOW, CardinalityReached
 from seawall.telemetry.metrics.families import SLICE
 from seawall.telemetry.metrics.metric import Kind, Metric
-from seawall.telemetry.metrics.registry import FAMILIES_SLICE, Registry
+from seawall.telemetry.metrics.registry import FAMILIES_SLICE, READERS_MAX, Registry
 from tests.telemetry.metrics.host import passed
 
 
@@ -173,3 +173,49 @@ def test_two_scrapes_may_let_time_pass_at_once() -> None:
     for _ in zip_longest(first, second):
         continue
     assert (len(sizes.cells), registry.statistics().forgotten) == (0, 1_000)
+
+
+def test_readers_run_before_every_scrape_in_slices():
+    registry = Registry()
+    family = registry.gauge(Metric(name="level", kind=Kind.GAUGE, help="A level."))
+    levels = iter(range(1, 10))
+
+    def read():
+        family.cell().set(next(levels))
+        yield
+
+    registry.add_reader(read)
+    registry.add_reader(read)
+    assert len(list(registry.refreshing(0.0))) == 1
+    assert family.cell().value == 1
+    registry.remove_reader(read)
+    registry.remove_reader(read)
+    assert list(registry.refreshing(1.0)) == []
+    assert family.cell().value == 1
+
+
+def test_a_broken_reader_is_counted_and_the_scrape_goes_on():
+    registry = Registry()
+    read = []
+
+    def broken():
+        yield
+        raise RuntimeError("no")
+
+    def healthy():
+        read.append(True)
+        yield from ()
+
+    registry.add_reader(broken)
+    registry.add_reader(healthy)
+    list(registry.refreshing(0.0))
+    assert read == [True]
+    assert registry.statistics().callback_errors == 1
+
+
+def test_readers_are_bounded():
+    registry = Registry()
+    for _ in range(READERS_MAX):
+        registry.add_reader(lambda: iter(()))
+    with pytest.raises(UsageError, match="64 readers already"):
+        registry.add_reader(lambda: iter(()))

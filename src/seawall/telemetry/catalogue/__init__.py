@@ -5,8 +5,9 @@ made from them, so that none of these can name what doesn't exist.
 """
 
 from seawall.telemetry.catalogue.proxy import PROXY
+from seawall.telemetry.catalogue.resilience import RESILIENCE
 from seawall.telemetry.metrics.metric import Metric
 
-__all__ = ["CATALOGUE", "PROXY"]
+__all__ = ["CATALOGUE", "PROXY", "RESILIENCE"]
 
-CATALOGUE: tuple[Metric, ...] = PROXY
+CATALOGUE: tuple[Metric, ...] = (*PROXY, *RESILIENCE)

@@ -23,8 +23,8 @@ __all__ = ["DEFAULT_KEYS", "DEFAULT_LEVELS", "FORMATS", "LogSettings"]
 FORMATS: Final = ("auto", "json", "console")
 
 DEFAULT_KEYS: Final = frozenset(
-    {"attempt", "backend", "breaker", "component", "count", "duration_s", "function", "listener", "method"}
-    | {"pid", "port", "state", "status", "timeout_s", "worker"}
+    {"attempt", "backend", "breaker", "component", "count", "duration_s", "function", "guard", "listener"}
+    | {"method", "pid", "port", "state", "status", "timeout_s", "worker"}
 )
 """Context keys that this library gives and that hold no data of users."""
 

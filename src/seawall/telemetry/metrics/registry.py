@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from seawall.kernel.errors import UsageError
 from seawall.telemetry.metrics.cardinality import (
@@ -25,14 +25,20 @@ from seawall.telemetry.metrics.families import Cells, Family, Local
 from seawall.telemetry.metrics.locks import CHANGES
 from seawall.telemetry.metrics.metric import Kind, Metric
 
-__all__ = ["SERIES_LIMIT", "WARN_SHARE", "Registry", "RegistryStatistics"]
+__all__ = ["READERS_MAX", "SERIES_LIMIT", "WARN_SHARE", "Reader", "Registry", "RegistryStatistics"]
 
 SERIES_LIMIT: Final = 50_000
 """Series of one registry, unless another number is asked for."""
 WARN_SHARE: Final = 0.8
 """From this share of a limit on it is told that the limit is close."""
+READERS_MAX: Final = 64
+"""Every scrape waits for each of them."""
 FAMILIES_SLICE: Final = 50
 """Metrics whose limits are looked at before an event loop gets its turn: about a tenth of a millisecond."""
+
+
+Reader: TypeAlias = Callable[[], Iterator[None]]
+"""Brings cells up to date before a scrape, in slices: it yields where an event loop may have its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,7 @@ class RegistryStatistics:
         kept: Those that got it.
         overflowed: Those that were answered by another series.
         forgotten: Gauges that were idle for too long.
-        callback_errors: Exceptions that ``on_fact`` raised.
+        callback_errors: Exceptions that ``on_fact`` and readers raised.
     """
 
     families: int
@@ -79,6 +85,7 @@ class Registry:
         "_families",
         "_names",
         "_on_fact",
+        "_readers",
         "_source",
         "_told",
         "_warn_share",
@@ -105,6 +112,8 @@ class Registry:
         self._names: dict[str, str] = dict.fromkeys(METRIC_OVERFLOW.sample_names, METRIC_OVERFLOW.name)
         self._told: dict[str, int] = {}
         self._callback_errors = 0
+        # A dict for its order and its atomic insertion and removal.
+        self._readers: dict[Reader, None] = {}
 
     @property
     def series_limit(self) -> int:
@@ -173,8 +182,25 @@ class Registry:
         families = self._families
         return [families[name] for name in sorted(families)]
 
+    def add_reader(self, reader: Reader) -> None:
+        """Have cells brought up to date before every scrape; for numbers that somebody else counts already.
+
+        Args:
+            reader: Called at each scrape. What it raises is counted, and the scrape goes on.
+
+        Raises:
+            UsageError: If there are :data:`READERS_MAX` already.
+        """
+        if len(self._readers) >= READERS_MAX:
+            raise UsageError(f"{READERS_MAX} readers already: let one of them read for several")
+        self._readers[reader] = None
+
+    def remove_reader(self, reader: Reader) -> None:
+        """Call it no more; nothing happens if it isn't called anyway."""
+        self._readers.pop(reader, None)
+
     def refreshing(self, now: float) -> Iterator[None]:
-        """Let time pass: idle gauges are forgotten, limits that are close or reached are told, each once.
+        """Let time pass: readers run, idle gauges are forgotten, limits close or reached are told, each once.
 
         Several may be under way at once.
 
@@ -184,6 +210,8 @@ class Registry:
         Yields:
             Nothing, now and then: an event loop may have its turn.
         """
+        for reader in self._readers.copy():
+            yield from self._read(reader)
         for looked, family in enumerate(self.families(), start=1):
             yield from family.sweep(now)
             for fact in family.facts(now, self._warn_share):
@@ -223,6 +251,12 @@ class Registry:
             forgotten=sum(family.forgotten for family in families),
             callback_errors=self._callback_errors,
         )
+
+    def _read(self, reader: Reader) -> Iterator[None]:
+        try:
+            yield from reader()
+        except Exception:  # noqa: BLE001  # numbers that are a scrape old are better than none
+            self._callback_errors += 1
 
     def _tell(self, fact: CardinalityReached) -> None:
         if self._on_fact is not None:
