@@ -63,6 +63,9 @@ class Options:
         session: In session mode.
         topology: How many servers take writes.
         ports: Where the servers are reached, by name, if that isn't where they listen.
+        telemetry: How it is looked on: not at all, or as ``benchmarks.failing.onlooker`` says.
+        collector: Where its spans are sent.
+        metrics_port: Where its metrics are.
     """
 
     watches: bool = True
@@ -75,6 +78,9 @@ class Options:
     session: bool = False
     topology: str = "auto"
     ports: Mapping[str, int] = field(default_factory=dict)
+    telemetry: str = ""
+    collector: str = ""
+    metrics_port: int = 0
 
     def settings(self, cluster: Cluster | None) -> ProxySettings:
         """The same as the proxy takes it.
@@ -239,7 +245,14 @@ def main() -> int:
 
     hooks = None if cluster is None else EmbeddedHooks(cluster) if options.fences else Unfenced(cluster)
     settings = dataclasses.replace(options.settings(cluster), runtime_directory=sys.argv[3])
-    return supervisor.run(settings, ready, log=logger.warning, hooks=hooks)
+    companion = None
+    if options.telemetry:
+        from benchmarks.failing import onlooker
+
+        companion = onlooker.companion(
+            options.telemetry, settings, options.collector, options.metrics_port, logger.warning
+        )
+    return supervisor.run(settings, ready, log=logger.warning, hooks=hooks, companion=companion)
 
 
 if __name__ == "__main__":

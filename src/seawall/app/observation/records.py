@@ -1,7 +1,9 @@
 """A query that is worth a span, on its way from a worker to the supervisor.
 
-The worker makes a :class:`Record` of each fact: nothing of the query's text leaves it but the command, the
-name of a table, and the trace context that a comment in it gave. Records travel as datagrams of JSON.
+The worker makes a :class:`Record` of each fact and sends it through a socket that only the two of them have,
+as datagrams of JSON. That is all it does about it: what is made of the text (a command, a table, the trace
+context in a comment, see :func:`digest`) is worked out in the supervisor, and no more of it goes anywhere.
+Values of parameters stay in the worker.
 """
 
 from __future__ import annotations
@@ -16,7 +18,17 @@ from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
 from seawall.wire.pgwire.summary import OTHER, summary
 from seawall.wire.tracecontext.sql_comment import read_comment
 
-__all__ = ["DATAGRAM_BYTES", "Record", "pack", "record_of", "text_of", "unpack"]
+__all__ = [
+    "DATAGRAM_BYTES",
+    "TEXT_BYTES",
+    "Digest",
+    "Record",
+    "digest",
+    "pack",
+    "record_of",
+    "text_of",
+    "unpack",
+]
 
 DATAGRAM_BYTES: Final = 32_768
 """Records of one sweep come to less, unless names are very long; what does not fit goes into the next one."""
@@ -25,6 +37,9 @@ MESSAGES_MAX: Final = 16
 OWN: Final = b"seawall_"
 """What our own questions' statements are called; they may stand in front of the client's."""
 OWN_TEXT: Final = b"pg_current_xact_id_if_assigned"
+TEXT_BYTES: Final = 4_096
+"""Of a longer text the worker passes on the beginning and, if there is one, the comment at its end."""
+COMMENT_BYTES: Final = 1_024
 TRACESTATE_MAX: Final = 512
 """Characters of ``tracestate`` that are passed on."""
 
@@ -34,11 +49,9 @@ class Record(NamedTuple):
 
     Attributes:
         worker: the worker's number.
-        command: what the statement does, such as ``SELECT``.
-        table: the first table it names; empty if that isn't certain.
-        traceparent: the context of its parent span; empty if there is none.
-        tracestate: what belongs to it.
+        traced: whether a comment in it has a trace's context.
         sqlstate: of the error that it was answered with; empty if there was none.
+        text: what the client said, each byte as one character; not to be shown to anybody.
     """
 
     worker: int
@@ -47,15 +60,29 @@ class Record(NamedTuple):
     fitted_s: float
     took_s: float
     idle_s: float
+    traced: int
+    client_pid: int
     user: str
     database: str
     backend: str
+    sqlstate: str
+    text: str
+
+
+class Digest(NamedTuple):
+    """What may be shown of a query's text.
+
+    Attributes:
+        command: what the statement does, such as ``SELECT``.
+        table: the first table it names; empty if that isn't certain.
+        traceparent: the context of its parent span; empty if there is none.
+        tracestate: what belongs to it.
+    """
+
     command: str
     table: str
     traceparent: str
     tracestate: str
-    sqlstate: str
-    client_pid: int
 
 
 def text_of(said: bytes) -> bytes:
@@ -84,9 +111,8 @@ def text_of(said: bytes) -> bytes:
 def record_of(fact: Fact, worker: int) -> Record:
     """What of a fact is passed on."""
     text = fact.text[: max(fact.text.find(b"\0"), 0)] or text_of(fact.said)
-    command, table = summary(text) if text else (OTHER, "")
-    comment = read_comment(text) if fact.traced else {}
-    state = comment.get("tracestate", "")
+    if len(text) > TEXT_BYTES:
+        text = _shortened(text, traced=fact.traced)
     return Record(
         worker,
         fact.ended_at,
@@ -94,15 +120,38 @@ def record_of(fact: Fact, worker: int) -> Record:
         fact.fitted_s,
         fact.took_s,
         fact.idle_s,
+        int(fact.traced),
+        fact.client_pid,
         fact.user,
         fact.database,
         fact.backend,
-        command,
-        table,
-        comment.get("traceparent", ""),
-        state if len(state) <= TRACESTATE_MAX else "",
         messages.parse_fields(fact.error).get("C", "") if fact.error else "",
-        fact.client_pid,
+        text.decode("latin-1"),
+    )
+
+
+def _shortened(text: bytes, *, traced: bool) -> bytes:
+    """The beginning of a long text, up to where a literal may have begun, and the trace context of its comments."""
+    comment = read_comment(text) if traced else {}
+    pairs = ",".join(
+        f"{name}='{comment[name]}'"
+        for name in ("traceparent", "tracestate")
+        if name in comment and "'" not in comment[name]
+    )
+    beginning = (
+        text[:TEXT_BYTES].partition(b"'")[0].partition(b"$")[0].partition(b"/*")[0].partition(b"--")[0]
+    )
+    return beginning + (f" /*{pairs}*/".encode() if 0 < len(pairs) <= COMMENT_BYTES else b"")
+
+
+def digest(record: Record) -> Digest:
+    """What may be shown of a record's text."""
+    text = record.text.encode("latin-1")
+    command, table = summary(text) if text else (OTHER, "")
+    comment = read_comment(text) if record.traced else {}
+    state = comment.get("tracestate", "")
+    return Digest(
+        command, table, comment.get("traceparent", ""), state if len(state) <= TRACESTATE_MAX else ""
     )
 
 
@@ -133,9 +182,7 @@ def unpack(datagram: bytes) -> list[Record]:
     return [_record(row) for row in rows]
 
 
-_TEXTS: Final = frozenset(
-    {"user", "database", "backend", "command", "table", "traceparent", "tracestate", "sqlstate"}
-)
+_TEXTS: Final = frozenset({"user", "database", "backend", "sqlstate", "text"})
 
 
 def _record(row: object) -> Record:
@@ -145,4 +192,7 @@ def _record(row: object) -> Record:
         fits = isinstance(value, str if name in _TEXTS else int | float)
         if not fits or isinstance(value, bool):
             raise ValueError("no record")
-    return Record(*row)
+    record = Record(*row)
+    if not record.text.isascii():
+        record.text.encode("latin-1")  # a UnicodeEncodeError is a ValueError
+    return record

@@ -14,7 +14,7 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider, get_current_span
 
 from seawall._version import __version__
-from seawall.app.observation.records import Record
+from seawall.app.observation.records import Digest, Record, digest
 from seawall.kernel.proxy_signals import FailoverEnded
 from seawall.proxy.settings import Backend
 from seawall.telemetry.propagation import PROPAGATOR
@@ -51,7 +51,8 @@ class Spans:
 
     def add(self, record: Record) -> None:
         """Make a span of a query, if it is to have one."""
-        carrier = {"traceparent": record.traceparent, "tracestate": record.tracestate}
+        shown = digest(record)
+        carrier = {"traceparent": shown.traceparent, "tracestate": shown.tracestate}
         parent = PROPAGATOR.extract({name: value for name, value in carrier.items() if value})
         sampled = get_current_span(parent).get_span_context().trace_flags.sampled
         failed = bool(record.sqlstate) and self._errors
@@ -61,10 +62,10 @@ class Spans:
         ended_ns = _wall_ns(record.ended_at)
         lasted_s = record.took_s + record.fitted_s + record.waited_s
         span = self._tracer.start_span(
-            f"{record.command} {record.table}".rstrip(),
+            f"{shown.command} {shown.table}".rstrip(),
             context=parent,
             kind=SpanKind.CLIENT,
-            attributes=self._attributes(record),
+            attributes=self._attributes(record, shown),
             start_time=ended_ns - int(lasted_s * NS),
         )
         if record.sqlstate:
@@ -90,11 +91,11 @@ class Spans:
         )
         span.end(end_time=ended_ns)
 
-    def _attributes(self, record: Record) -> dict[str, Any]:
+    def _attributes(self, record: Record, shown: Digest) -> dict[str, Any]:
         found: dict[str, Any] = {
             "db.system.name": "postgresql",
             "db.namespace": record.database,
-            "db.operation.name": record.command,
+            "db.operation.name": shown.command,
             "seawall.backend": record.backend,
             "seawall.worker": record.worker,
             "seawall.queue_s": round(record.waited_s, 6),
@@ -103,8 +104,8 @@ class Spans:
         }
         if record.idle_s:
             found["seawall.client_s"] = round(record.idle_s, 6)
-        if record.table:
-            found["db.collection.name"] = record.table
+        if shown.table:
+            found["db.collection.name"] = shown.table
         backend = self._backends.get(record.backend)
         if backend is not None:
             found["server.address"] = backend.host
