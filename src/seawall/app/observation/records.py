@@ -9,6 +9,7 @@ Values of parameters stay in the worker.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -40,6 +41,8 @@ OWN_TEXT: Final = b"pg_current_xact_id_if_assigned"
 TEXT_BYTES: Final = 4_096
 """Of a longer text the worker passes on the beginning and, if there is one, the comment at its end."""
 COMMENT_BYTES: Final = 1_024
+_PLAIN: Final = re.compile(rb"(?:[^'$/-]|/(?!\*)|-(?!-))*").match
+"""What has no literal and no comment in it."""
 TRACESTATE_MAX: Final = 512
 """Characters of ``tracestate`` that are passed on."""
 
@@ -131,17 +134,16 @@ def record_of(fact: Fact, worker: int) -> Record:
 
 
 def _shortened(text: bytes, *, traced: bool) -> bytes:
-    """The beginning of a long text, up to where a literal may have begun, and the trace context of its comments."""
+    """The beginning of a long text, up to where a literal may begin, and the trace context in its comments."""
     comment = read_comment(text) if traced else {}
     pairs = ",".join(
         f"{name}='{comment[name]}'"
         for name in ("traceparent", "tracestate")
         if name in comment and "'" not in comment[name]
     )
-    beginning = (
-        text[:TEXT_BYTES].partition(b"'")[0].partition(b"$")[0].partition(b"/*")[0].partition(b"--")[0]
-    )
-    return beginning + (f" /*{pairs}*/".encode() if 0 < len(pairs) <= COMMENT_BYTES else b"")
+    beginning = _PLAIN(text[:TEXT_BYTES])
+    plain = beginning[0] if beginning is not None else b""
+    return plain + (f" /*{pairs}*/".encode() if 0 < len(pairs) <= COMMENT_BYTES else b"")
 
 
 def digest(record: Record) -> Digest:
