@@ -64,7 +64,7 @@ class ModelServer:
         return out + self.ready() if simple else out
 
     def run(self, sql: str, *, simple: bool) -> tuple[bytes | None, str]:
-        word, _, rest = sql.partition(" ")
+        word, _, rest = sql.partition("/*")[0].rstrip().partition(" ")
         word = word.lower()
         if self.status == b"E" and word not in ("commit", "rollback"):
             return None, "25P02"

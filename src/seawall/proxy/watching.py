@@ -92,7 +92,7 @@ class Watch:
             self.dropped += 1
             return
         began_at: float = client.began_at
-        waited_s: float = began_at - client.waiting_since if client.waiting_since > client.seen_at else 0.0
+        waited_s: float = began_at - client.waiting_since if client.waiting_since >= client.seen_at else 0.0
         fitted_s: float = max(server.fitted_at - began_at, 0.0)
         client.waiting_since = server.fitted_at = 0.0
         self.accepted += 1

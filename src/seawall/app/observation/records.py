@@ -134,7 +134,7 @@ def record_of(fact: Fact, worker: int) -> Record:
 
 
 def _shortened(text: bytes, *, traced: bool) -> bytes:
-    """The beginning of a long text, up to where a literal may begin, and the trace context in its comments."""
+    """The beginning of a long text, up to where a literal may begin, and its trace context."""
     comment = read_comment(text) if traced else {}
     pairs = ",".join(
         f"{name}='{comment[name]}'"
