@@ -1,7 +1,8 @@
 """OpenTelemetry's own tests of its instrumentations, run with the SDK and with this library in its place.
 
 The packages come as their authors published them and are not patched; their tests get a provider from
-``TestBase``, and that is where ours is put (``light_provider``).
+``TestBase``, and that is where ours is put (``light_provider``). Tests that look for the SDK itself are named
+in ``reasons.toml``.
 """
 
 from __future__ import annotations
@@ -16,21 +17,32 @@ from tests.conformance.peers.suites import finish, read, tail
 
 HERE = Path(__file__).parent
 VERSION = "0.66b1"
-PACKAGES = ("aiohttp-client", "aiohttp-server", "asgi", "dbapi", "fastapi", "httpx", "psycopg")
+PACKAGES = (
+    *("aiohttp-client", "aiohttp-server", "asgi", "asyncio", "asyncpg", "dbapi", "fastapi", "grpc", "httpx"),
+    *("logging", "psycopg", "psycopg2", "requests", "sqlalchemy", "sqlite3", "threading", "wsgi"),
+)
 REQUIREMENTS = (
     f"opentelemetry-test-utils=={VERSION}",
     # What the suites' own lists of requirements name; with later ones some tests fail by themselves.
     "aiohttp==3.10.2",
+    "aiosqlite==0.20.0",
+    "asyncpg==0.30.0",
     "fastapi==0.137.2",
+    "grpcio==1.75.1",
     "http-server-mock==1.7",
+    "httpretty==1.1.4",
     "httpx==0.28.1",
+    "mocket==3.14.1",
     "multidict==6.0.5",
+    "protobuf==3.20.3",
     "psycopg[binary]==3.3.4",
+    "psycopg2-binary==2.9.10",
     "pytest==7.4.4",
     "pytest-aiohttp==1.0.5",
     "pytest-asyncio==0.23.5",
     "requests>=2.33",
     "respx==0.22.0",
+    "sqlalchemy[asyncio]==2.0.36",
     "yarl==1.9.4",
     "pytest-timeout>=2.3",
 )
@@ -55,9 +67,8 @@ class Runner:
             )
             for package in PACKAGES
         }
-        self._python = material.environment(
-            folder, "contrib", [*map(str, self._trees.values()), *REQUIREMENTS]
-        )
+        installed = [f"opentelemetry-instrumentation-{package}=={VERSION}" for package in PACKAGES]
+        self._python = material.environment(folder, "contrib", [*installed, *REQUIREMENTS])
         self.spans = 0
         """Spans that this library has made for the suites so far."""
         self.unseen = 0

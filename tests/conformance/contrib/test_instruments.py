@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.harness import ROOT
 from tests.conformance.contrib import suites
-from tests.conformance.contrib.__main__ import judge
+from tests.conformance.contrib.__main__ import REASONS, judge
+from tests.conformance.peers import reasons
 from tests.conformance.peers.outcomes import FAILED, PASSED, SKIPPED, UNSTEADY, Comparison, from_junit
 
 SUITE = """
@@ -92,3 +93,13 @@ def test_what_is_within_the_limits(through, unseen, good):
 def test_more_unsteady_tests_than_chance_makes_are_beyond_them():
     names = ("a", "b", "c")
     assert not judge(Comparison(dict.fromkeys(names, PASSED), dict.fromkeys(names, UNSTEADY)), 0)
+
+
+def test_a_failure_with_a_reason_is_within_them():
+    (first, *_) = reasons.load(REASONS)
+    (name, *_) = sorted(first.tests)
+    assert judge(Comparison({name: PASSED}, {name: FAILED}), 0)
+    assert {reason.suite for reason in reasons.load(REASONS)} == {"contrib"}
+    assert all(
+        test.partition(":")[0] in suites.PACKAGES for reason in reasons.load(REASONS) for test in reason.tests
+    )
