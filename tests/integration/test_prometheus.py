@@ -144,11 +144,8 @@ def test_each_gets_the_best_format_it_knows(world):
 def test_nobody_comes_in_without_the_token(world):
     native = world["native"][0]
     until(lambda: len(native.vector("up")) == 3)
-    assert {dict(labels)["job"]: up for labels, up in native.vector("up").items()} == {
-        "ours": 1,
-        "stranger": 0,
-        "nobody": 0,
-    }
+    up = {dict(labels)["job"]: value for labels, value in native.vector("up").items()}
+    assert up == {"ours": 1, "stranger": 0, "nobody": 0}
     targets = native.get("targets")["activeTargets"]
     errors = {target["labels"]["job"]: target["lastError"] for target in targets}
     assert errors["ours"] == ""
