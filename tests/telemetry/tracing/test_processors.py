@@ -1,7 +1,10 @@
 """Span processors of the SDK, called as the SDK calls them."""
 
+import io
+import json
+
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from seawall.telemetry.tracing.settings import Limits, Sampling
@@ -138,3 +141,19 @@ def test_flushing_shares_one_time():
     world.provider.add_span_processor(notes)
     assert world.provider.force_flush(500)
     assert notes.notes == [("flush", "500")]
+
+
+def test_the_console_exporter_of_the_sdk_prints_spans():
+    world, console = World(sampling=Sampling(ratio=1.0)), io.StringIO()
+    world.provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=console)))
+    parent = world.root(attributes={"raw": b"\x01\xff", "nested": {"a": (1, 2)}})
+    world.child(parent).end()
+    parent.end()
+    decoder = json.JSONDecoder()
+    child, end = decoder.raw_decode(console.getvalue())
+    root, _ = decoder.raw_decode(console.getvalue()[end:].lstrip())
+    assert child["parent_id"] == root["context"]["span_id"]
+    assert (root["parent_id"], root["kind"]) == (None, "SpanKind.INTERNAL")
+    assert root["attributes"] == {"raw": "01ff", "nested": {"a": [1, 2]}}
+    assert root["start_time"] == "2023-11-14T22:13:25.000000Z"
+    assert world.segments.processor_errors == 0

@@ -20,7 +20,17 @@ def test_the_default_is_the_light_one():
     assert provider.lane is lane
     provider.get_tracer("x").start_span("span").end()
     [span] = lane.take(5)
-    assert span.resource.attributes == {"service.name": "shop"}
+    assert span.resource.attributes["service.name"] == "shop"
+
+
+def test_every_process_says_what_opentelemetry_asks_of_it():
+    light, _ = switch.make_provider(TracingSettings())
+    assert light.resource.attributes == TracerProvider().resource.attributes
+    sdk, _ = switch.make_provider(TracingSettings(provider="sdk"))
+    for key in ("service.name", "telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version"):
+        assert light.resource.attributes[key]
+        assert sdk.resource.attributes[key]
+    sdk.shutdown()
 
 
 def test_the_sdk_s_own_fills_the_same_kind_of_lane():

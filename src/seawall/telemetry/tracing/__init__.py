@@ -4,9 +4,9 @@ What it is not: an exporter (it fills a lane, somebody else empties it), and not
 provider can be used in its place.
 
 Reading order: ``settings`` (what users write), ``segment`` (the table by which spans are kept), ``lane``,
-``span``, ``tracer``, ``provider``; then ``attributes`` and ``readable`` (what spans are made of),
-``span_context``, ``current`` and ``activation`` (identities, and spans around code), ``origin`` (what a
-tracer's spans share), ``processors`` (the SDK's), ``manual`` and ``switch``.
+``span``, ``tracer``, ``provider``; then ``attributes``, ``readable`` and ``json_text`` (what spans are made
+of, and how they look), ``span_context``, ``current`` and ``activation`` (identities, and spans around code),
+``origin`` (what a tracer's spans share), ``processors`` (the SDK's), ``manual`` and ``switch``.
 """
 
 from seawall.telemetry.tracing.activation import Activation

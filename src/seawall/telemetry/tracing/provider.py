@@ -25,7 +25,7 @@ from seawall.telemetry.tracing.current import SPAN_KEY, get_current
 from seawall.telemetry.tracing.lane import Lane, LaneStatistics
 from seawall.telemetry.tracing.origin import AnyResource, Origin
 from seawall.telemetry.tracing.processors import Processor, Processors
-from seawall.telemetry.tracing.readable import InstrumentationScope, Resource
+from seawall.telemetry.tracing.readable import InstrumentationScope, process_resource
 from seawall.telemetry.tracing.segment import Segments, SegmentStatistics
 from seawall.telemetry.tracing.settings import Limits, Sampling
 from seawall.telemetry.tracing.span import Span
@@ -59,7 +59,7 @@ class TracerProvider(api.TracerProvider):
     """Light spans behind OpenTelemetry's API.
 
     Args:
-        resource: The process; this package's record or the SDK's.
+        resource: The process; this package's record or the SDK's. One of an unknown service, if left out.
         sampling: How segments are judged.
         limits: What is bounded.
         dice: Where ids come from. They identify and protect nothing, so a fast generator that the system has
@@ -86,7 +86,7 @@ class TracerProvider(api.TracerProvider):
         self._limits = limits if limits is not None else Limits()
         self._dice = dice if dice is not None else Random()  # noqa: S311  # ids are no secrets
         self._now_ns = now_ns
-        self.resource: AnyResource = resource if resource is not None else Resource()
+        self.resource: AnyResource = resource if resource is not None else process_resource()
         self.lane: Lane[Span] = Lane(self._limits.lane_spans, reserve=self._limits.lane_reserve)
         self.segments = Segments(
             self.lane,

@@ -12,9 +12,10 @@ from typing import NamedTuple, final
 from opentelemetry.trace import Link
 from opentelemetry.util.types import AnyValue
 
+from seawall._version import __version__
 from seawall.telemetry.tracing.attributes import Attributes, dropped_of, take_over
 
-__all__ = ["BoundedLink", "Event", "InstrumentationScope", "Resource"]
+__all__ = ["BoundedLink", "Event", "InstrumentationScope", "Resource", "process_resource"]
 
 _ATTRIBUTES_MAX = 1_000
 _LENGTH_MAX = 1_000_000
@@ -66,6 +67,23 @@ class Resource:
 
     def __repr__(self) -> str:
         return f"<Resource {self.attributes}>"
+
+
+def process_resource(attributes: Mapping[str, AnyValue] | None = None) -> Resource:
+    """What is said of a process, and what OpenTelemetry wants to be said of every one.
+
+    Args:
+        attributes: What is known; it wins.
+    """
+    return Resource(
+        {
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "seawall",
+            "telemetry.sdk.version": __version__,
+            "service.name": "unknown_service",
+            **(attributes or {}),
+        }
+    )
 
 
 @final

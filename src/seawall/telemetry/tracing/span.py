@@ -26,6 +26,7 @@ from opentelemetry.util.types import AnyValue
 from opentelemetry.util.types import Attributes as GivenAttributes
 
 from seawall.telemetry.tracing.attributes import PLAIN, Attributes, dropped_of, put
+from seawall.telemetry.tracing.json_text import json_of
 from seawall.telemetry.tracing.origin import AnyResource, Origin
 from seawall.telemetry.tracing.readable import BoundedLink, Event, InstrumentationScope
 from seawall.telemetry.tracing.segment import BREAKER, FAILED, Segment, Segments
@@ -440,6 +441,10 @@ class Span(ApiSpan):
     def instrumentation_scope(self) -> InstrumentationScope:
         """The library that makes it."""
         return self._origin.scope
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """As text to look at, laid out as the SDK's; see ``json_text``."""
+        return json_of(self, indent)
 
     def __repr__(self) -> str:
         state = "recording" if self.ended_ns is None else "ended"

@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 from seawall.kernel.errors import UsageError
 from seawall.telemetry.tracing.lane import Lane
 from seawall.telemetry.tracing.provider import TracerProvider
-from seawall.telemetry.tracing.readable import Resource
+from seawall.telemetry.tracing.readable import process_resource
 from seawall.telemetry.tracing.settings import TracingSettings
 
 __all__ = ["LaneProcessor", "make_provider"]
@@ -70,7 +70,9 @@ def make_provider(settings: TracingSettings) -> tuple[api.TracerProvider, Lane[A
     """
     if settings.provider == "light":
         light = TracerProvider(
-            resource=Resource(settings.resource), sampling=settings.sampling, limits=settings.limits
+            resource=process_resource(settings.resource),
+            sampling=settings.sampling,
+            limits=settings.limits,
         )
         return light, light.lane
     lane: Lane[Any] = Lane(settings.limits.lane_spans, reserve=settings.limits.lane_reserve)
