@@ -245,13 +245,13 @@ def main() -> int:
 
     hooks = None if cluster is None else EmbeddedHooks(cluster) if options.fences else Unfenced(cluster)
     settings = dataclasses.replace(options.settings(cluster), runtime_directory=sys.argv[3])
-    companion = None
-    if options.telemetry:
-        from benchmarks.failing import onlooker
+    if not options.telemetry:  # said in full, so that builds from before there was any can be measured
+        return supervisor.run(settings, ready, log=logger.warning, hooks=hooks)
+    from benchmarks.failing import onlooker
 
-        companion = onlooker.companion(
-            options.telemetry, settings, options.collector, options.metrics_port, logger.warning
-        )
+    companion = onlooker.companion(
+        options.telemetry, settings, options.collector, options.metrics_port, logger.warning
+    )
     return supervisor.run(settings, ready, log=logger.warning, hooks=hooks, companion=companion)
 
 
