@@ -23,6 +23,7 @@ VERBS: Final = {
     "demo": "seawall.cli.demo",
     "explain": "seawall.cli.explain",
     "proxy": "seawall.cli.proxy",
+    "telemetry": "seawall.cli.telemetry",
     "up": "seawall.cli.up",
 }
 """Where each verb lives; its module has a ``command``, which is a Typer application of one command."""
