@@ -13,12 +13,18 @@ from seawall.app.telemetry_files.alerts import Alert, Case, RuleGroup
 from seawall.app.telemetry_files.naming import JOB, Naming
 from seawall.telemetry.metrics.metric import Kind, Metric
 
-__all__ = ["STATE", "TRANSITIONS", "group"]
+__all__ = ["CALLS", "DROPPED", "RETRIES", "STATE", "TRANSITIONS", "group"]
 
 STATE: Final = "circuit_breaker_state"
 """The gauge or state set that the group is about; without it there is no group."""
 TRANSITIONS: Final = "circuit_breaker_transitions"
 """The counter of changes, with a label ``to``."""
+RETRIES: Final = "guard_retries"
+"""The counter of further attempts."""
+CALLS: Final = "circuit_breaker_calls"
+"""The counter of calls that breakers have seen."""
+DROPPED: Final = "signals_dropped"
+"""The counter of what subscribers have lost."""
 
 _AT: Final = f'job="{JOB}",instance="a:9090"'
 
@@ -33,9 +39,14 @@ def group(naming: Naming, rows: Mapping[str, Metric]) -> RuleGroup | None:
     state = rows.get(STATE)
     if state is None:
         return None
-    transitions = rows.get(TRANSITIONS)
-    flaps = () if transitions is None else (_flaps(naming, transitions),)
-    return RuleGroup(name="breakers", recordings=(), alerts=(*_open(naming, state), *flaps))
+    alerts = [*_open(naming, state)]
+    if TRANSITIONS in rows:
+        alerts.append(_flaps(naming, rows[TRANSITIONS]))
+    if RETRIES in rows and CALLS in rows:
+        alerts.append(_storm(naming, rows[RETRIES], rows[CALLS]))
+    if DROPPED in rows:
+        alerts.append(_dropped(naming, rows[DROPPED]))
+    return RuleGroup(name="breakers", recordings=(), alerts=tuple(alerts))
 
 
 def _open(naming: Naming, row: Metric) -> tuple[Alert, ...]:
@@ -103,4 +114,52 @@ def _flaps(naming: Naming, row: Metric) -> Alert:
             shown="60",
         ),
         quiet=(Case(series={series: "0x20 1x60"}, at="35m"),),
+    )
+
+
+def _storm(naming: Naming, retries: Metric, calls: Metric) -> Alert:
+    kept = tuple(label for label in retries.labels if label in calls.labels)
+    by = ", ".join(("job", *kept))
+    values = ",".join(f'{label}="orders"' for label in kept)
+    again, all_of_them = naming.counter(retries), naming.counter(calls)
+    which = " ".join(f"{{{{ $labels.{label} }}}}" for label in kept)
+
+    def story(count: int) -> dict[str, str]:
+        return {
+            f"{again}{{{_AT},{values}}}": f"0+{count}x60",
+            f"{all_of_them}{{{_AT},{values}}}": "0+600x60",
+        }
+
+    return Alert(
+        name="SeawallRetryStorm",
+        expr=(
+            f"sum by ({by}) (rate({again}[5m]))\n  /\n(sum by ({by}) (rate({all_of_them}[5m])) > 1)\n  > 0.1"
+        ),
+        hold="5m",
+        severity="ticket",
+        summary=f"More than a tenth of the calls of {which} are retries.",
+        description="{{ $value | humanizePercentage }} of the calls: what is called has to carry them too.",
+        fires=Case(
+            series=story(150), at="15m", labels={"job": JOB, **dict.fromkeys(kept, "orders")}, shown="25%"
+        ),
+        quiet=(Case(series=story(30), at="15m"),),
+    )
+
+
+def _dropped(naming: Naming, row: Metric) -> Alert:
+    name = naming.counter(row)
+    return Alert(
+        name="SeawallSignalsDropped",
+        expr=f"sum by (job, instance) (rate({name}[5m])) > 0",
+        hold="5m",
+        severity="ticket",
+        summary="Subscribers of {{ $labels.instance }} lose signals.",
+        description="{{ $value | humanize }} per second: a subscriber is slower than what it listens to.",
+        fires=Case(
+            series={f"{name}{{{_AT}}}": "0+30x60"},
+            at="15m",
+            labels={"job": JOB, "instance": "a:9090"},
+            shown="1",
+        ),
+        quiet=(Case(series={f"{name}{{{_AT}}}": "9x60"}, at="15m"),),
     )

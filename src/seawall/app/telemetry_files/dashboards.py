@@ -86,9 +86,16 @@ def _proxy(naming: Naming) -> Iterator[Section]:
         "At a glance",
         [
             _stat("Targets that are up", f"sum(up{{{FILTER}}})", "short", "Processes that could be scraped."),
-            _stat("Queries", queries, "cps", proxy.QUERIES.help),
-            _stat("Errors", f"{errors} / {queries}", "percentunit", "Share of queries answered by an error."),
-            _stat("Clients", f"sum({naming.gauge(proxy.CLIENTS)}{{{FILTER}}})", "short", proxy.CLIENTS.help),
+            _stat("Queries per second", queries, "cps", proxy.QUERIES.help),
+            _stat(
+                "Share of errors",
+                f"{errors} / {queries}",
+                "percentunit",
+                "Share of queries answered by an error.",
+            ),
+            _stat(
+                "Clients now", f"sum({naming.gauge(proxy.CLIENTS)}{{{FILTER}}})", "short", proxy.CLIENTS.help
+            ),
         ],
     )
     yield "Rate", [proxy.QUERIES, proxy.TRANSACTIONS, proxy.CLIENT_CONNECTIONS]

@@ -1,8 +1,7 @@
 """YAML as people write it, of plain data; the package has no YAML library, and needs no other direction.
 
 Mappings, sequences, texts, numbers and truth values. A text is plain where that is safe beyond doubt and in
-JSON's quotes elsewhere, which are YAML's too, or in single ones if it has such itself; one with line breaks
-becomes a literal block.
+double quotes elsewhere, or in single ones if it has double ones. Several lines become a literal block.
 """
 
 from __future__ import annotations
@@ -71,4 +70,10 @@ def _text(value: str) -> str:
         return value
     if '"' in value and _LINE.fullmatch(value):
         return "'" + value.replace("'", "''") + "'"
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
