@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from seawall.app.telemetry_files import Naming, dashboard_files, rule_files
+from seawall.app.telemetry_files.estimate import SPAN_FIGURE
 from seawall.cli import exits, main, telemetry_report
 from seawall.telemetry.catalogue import EXPOSED
 from tests.repo import tree
@@ -115,3 +116,15 @@ def test_nothing_of_the_extra_is_needed() -> None:
             check=False,
         )
         assert done.returncode == exits.OK, done.stderr
+
+
+def test_the_cost_of_a_span_may_come_from_a_benchmark(tmp_path) -> None:
+    record = tmp_path / "telemetry.json"
+    record.write_text(json.dumps({"figures": [{"figure": SPAN_FIGURE, "value": 500.0, "unit": "ns"}]}))
+    answer = invoke("estimate", "--results", str(record), "--json")
+    assert json.loads(answer.stdout)["load"]["span_us"] == 0.5
+    record.write_text("[]")
+    assert invoke("estimate", "--results", str(record)).exit_code == exits.USAGE
+    answer = invoke("estimate", "--results", str(tmp_path / "none"))
+    assert answer.exit_code == exits.USAGE
+    assert "results" in answer.stderr

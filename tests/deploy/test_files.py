@@ -36,7 +36,6 @@ from tests.repo import tree
 FILES = sorted(path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file())
 OTHERS_PORTS = {
     "postgres": 5432,
-    "prometheus": 9091,
     "alertmanager": 9093,
     "zipkin": 9411,
     "elasticsearch": 9200,
@@ -115,11 +114,21 @@ def test_extras_that_are_installed_exist() -> None:
 def test_a_configuration_is_right(where, tmp_path) -> None:
     body = text(where) if where.endswith(".toml") else yml(where)["data"]["seawall.toml"]
     secret = tmp_path / "secret"
-    secret.write_text("s\n")
+    secret.write_text("0123456789abcdef\n")
     loaded = config.loads(re.sub(r'(_file = )"[^"]*"', rf'\1"{secret}"', body), {}, source=where)
     (listen,) = loaded.settings.listen
     assert listen.port == PROXY_PORT
-    assert f"metrics_port = {METRICS_PORT}" in body
+    told = loaded.observation
+    assert (told.metrics.port, told.status.port) == (METRICS_PORT, STATUS_PORT)
+    # Others read the metrics, with a token; the status stays on the machine.
+    assert (told.metrics.host, told.metrics.token, told.status.host) == (
+        "0.0.0.0",
+        "0123456789abcdef",
+        "127.0.0.1",
+    )
+    assert (told.namespace, told.state_numbering) == ("seawall", "seawall")
+    assert told.tracing.enabled
+    assert told.logs.form == "json"
 
 
 def test_systemd_lets_it_drain() -> None:
@@ -151,8 +160,7 @@ def test_prometheus_scrapes_the_job_that_rules_are_about(name) -> None:
     assert job.get("metrics_path", METRICS_PATH) == METRICS_PATH
     for target in [target for each in job.get("static_configs", []) for target in each["targets"]]:
         assert int(target.rpartition(":")[2]) == METRICS_PORT
-    if name != "prometheus/compose.yml":
-        assert job["authorization"]["credentials_file"].startswith("/")
+    assert job["authorization"]["credentials_file"].startswith("/")
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
@@ -207,6 +215,7 @@ def test_compose_mounts_files_that_exist_and_names_services_that_exist() -> None
         assert ":" in service.get("image", "built:here").rpartition("/")[2], f"{name} has no version"
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), port
+        assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
     environment = services["seawall"]["environment"]
     settings, problems = from_environment(environment)
     assert not problems

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from seawall.cli import exits
-from seawall.kernel.errors import PolicyError
+from seawall.kernel.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
     from seawall.app.telemetry_files import Naming
@@ -80,12 +80,18 @@ def estimate(
     export_us: Annotated[
         float, typer.Option(metavar="N", help="Microseconds of a core per span that is exported.")
     ] = 3.0,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A benchmark's record, for the microseconds per span."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Reckon, print."""
     from seawall.app.telemetry_files.estimate import Load  # noqa: PLC0415 -- help needs none of it
     from seawall.app.telemetry_files.estimate import estimate as reckon  # noqa: PLC0415
 
+    if results is not None:
+        span_us = _made(lambda: _measured(results), as_json=as_json)
     load = _made(
         lambda: Load(
             requests_per_second=requests_per_second,
@@ -141,6 +147,17 @@ def rules(
 
     naming = _naming(namespace, state_numbering, as_json=as_json)
     _deliver(rule_files(naming), out, check=check, as_json=as_json)
+
+
+def _measured(results: Path) -> float:
+    from seawall.app.telemetry_files.estimate import measured_span_us  # noqa: PLC0415 -- as above
+
+    try:
+        record = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = Problem("results", str(results), "a file of JSON that can be read", str(error))
+        raise PolicyError([problem], "estimate") from None
+    return measured_span_us(record if isinstance(record, dict) else {})
 
 
 def _naming(namespace: str, state_numbering: Any, *, as_json: bool) -> Naming:  # noqa: ANN401 -- checked there

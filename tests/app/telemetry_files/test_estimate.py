@@ -1,13 +1,22 @@
 """The reference's figures come out, and the arithmetic behaves as the world does."""
 
+import json
 from dataclasses import astuple, fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.app.telemetry_files.estimate import DAY_S, Estimate, Load, estimate
+from seawall.app.telemetry_files.estimate import (
+    DAY_S,
+    SPAN_FIGURE,
+    Estimate,
+    Load,
+    estimate,
+    measured_span_us,
+)
 from seawall.kernel.errors import PolicyError
+from tests.repo import tree
 
 SHARES = st.floats(0, 1)
 AMOUNTS = st.floats(0, 1e6)
@@ -86,3 +95,17 @@ def test_every_mistake_is_named_at_once() -> None:
         Load(ratio=2.0, span_bytes=-1.0, scrape_interval_s=0.0, series=float("nan"))
     keys = [problem.key for problem in raised.value.problems]
     assert keys == ["span_bytes", "ratio", "series", "scrape_interval_s"]
+
+
+def test_a_span_costs_what_was_measured() -> None:
+    row = {"figure": SPAN_FIGURE, "value": 650.0, "unit": "ns"}
+    assert measured_span_us({"figures": [{"figure": "other"}, row]}) == 0.65
+    for wrong in ({}, {"figures": None}, {"figures": ["x", row | {"unit": "ms"}, row | {"value": None}]}):
+        with pytest.raises(PolicyError, match="no such figure"):
+            measured_span_us(wrong)
+
+
+def test_the_benchmark_has_the_figure() -> None:
+    record = tree.ROOT / "benchmarks/results/telemetry.json"
+    if record.exists():
+        assert measured_span_us(json.loads(record.read_text(encoding="utf-8"))) > 0

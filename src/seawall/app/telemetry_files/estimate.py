@@ -6,20 +6,22 @@ powers of ten throughout, as networks and disks are sold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from seawall.kernel.errors import PolicyError, Problem
 
-__all__ = ["DAY_S", "Estimate", "Load", "estimate"]
+__all__ = ["DAY_S", "SPAN_FIGURE", "Estimate", "Load", "estimate", "measured_span_us"]
 
 DAY_S: Final = 86_400
 SERIES_TEXT_BYTES: Final = 90
 """One series in a scrape's text, before compression: a name, two labels, a number."""
 SAMPLE_BYTES: Final = 1.7
 """One sample in Prometheus' storage; its documentation reckons with 1 to 2 bytes."""
+SPAN_FIGURE: Final = "span start and end, sampled, queued"
+"""What the benchmark of telemetry calls the cost of a span, in nanoseconds."""
 
 _SHARES: Final = frozenset({"ratio", "error_ratio", "slow_ratio"})
 
@@ -131,6 +133,29 @@ def estimate(load: Load) -> Estimate:
         log_bytes_per_day=logs * DAY_S,
         cpu_share=(spans * load.span_us + spans * kept * load.export_us) / 1e6,
     )
+
+
+def measured_span_us(record: Mapping[str, Any]) -> float:
+    """What a span has cost in a recorded run of the benchmark, in microseconds.
+
+    Args:
+        record: One of ``benchmarks/results``.
+
+    Raises:
+        PolicyError: It has no such figure.
+    """
+    figures = record.get("figures")
+    for one in figures if isinstance(figures, list) else []:
+        fits = isinstance(one, dict) and one.get("figure") == SPAN_FIGURE and one.get("unit") == "ns"
+        if fits and isinstance(value := one.get("value"), int | float):
+            return value / 1_000.0
+    problem = Problem(
+        "results",
+        "no such figure",
+        f"a record with {SPAN_FIGURE!r} in ns",
+        "take benchmarks/results/telemetry.json",
+    )
+    raise PolicyError([problem], "estimate")
 
 
 def _problems(load: Load) -> Iterator[Problem]:
