@@ -122,6 +122,7 @@ def estimate(
 def dashboards(
     *,
     namespace: NamespaceOption = "seawall",
+    state_numbering: NumberingOption = "seawall",
     out: OutOption = Path("deploy"),
     check: CheckOption = False,
     as_json: JsonOption = False,
@@ -129,7 +130,7 @@ def dashboards(
     """Make, then write or compare."""
     from seawall.app.telemetry_files import dashboard_files  # noqa: PLC0415 -- help needs none of it
 
-    naming = _naming(namespace, "seawall", as_json=as_json)
+    naming = _naming(namespace, state_numbering, as_json=as_json)
     _deliver(dashboard_files(naming), out, check=check, as_json=as_json)
 
 

@@ -110,11 +110,24 @@ def test_a_namespace_has_dashboards_of_its_own() -> None:
     assert len(uids) == len(set(uids))
 
 
+def test_the_numbers_of_a_breakers_state_are_told_in_words() -> None:
+    state = next(row for row in ROWS if row.name == "circuit_breaker_state")
+    for numbering, words in (
+        ("seawall", ["closed", "half-open", "open"]),
+        ("helios", ["closed", "open", "half-open"]),
+    ):
+        panel = panel_of(state, Naming(state_numbering=numbering), title="State")
+        assert [panel.mappings[str(number)] for number in range(3)] == words
+        assert panel.drawing == "state-timeline"
+
+
 def test_a_group_that_nobody_placed_gets_a_dashboard() -> None:
-    row = Metric(name="edge_calls", kind=Kind.COUNTER, help="Calls.", labels=("function",))
-    board = json.loads(dashboard_files(Naming(), {**ALL_GROUPS, "edge": (row,)})["grafana/edge.json"])
+    rows = tuple(
+        Metric(name=name, kind=Kind.COUNTER, help="Calls.") for name in ("edge_calls", "mqtt_sent", "edge_in")
+    )
+    board = json.loads(dashboard_files(Naming(), {**ALL_GROUPS, "edge": rows})["grafana/edge.json"])
     assert board["title"] == "Seawall: edge"
-    assert [panel["title"] for panel in panels(board)] == ["Calls"]
+    assert [panel["title"] for panel in board["panels"]] == ["Edge", "Calls", "In", "Mqtt", "Mqtt sent"]
 
 
 @pytest.mark.parametrize(

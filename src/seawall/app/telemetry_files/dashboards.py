@@ -2,7 +2,7 @@
 
 The proxy's overview goes by the four questions that tell a healthy service: how much is asked, how much of it
 fails, how long it takes, how full is what it runs on. The groups of the catalogue that this module doesn't
-know get a dashboard of their own, with a panel for each row.
+know get a dashboard of their own, with a panel for each row, under the first words of their names.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def dashboard_files(naming: Naming, groups: Mapping[str, tuple[Metric, ...]] = G
     }
     for name, rows in groups.items():
         if name not in made:
-            made[name] = (f"Seawall: {name}", [(name.capitalize(), rows)])
+            made[name] = (f"Seawall: {name}", _by_subject(rows))
     return {
         f"grafana/{name}.json": _json(_dashboard(naming, name, title, sections))
         for name, (title, sections) in made.items()
@@ -167,6 +167,13 @@ def _with_rest(
     seen.update(metric.name for metric in placed)
     rest = [metric for metric in rows if metric.name not in seen]
     return [*made, ("More", rest)] if rest else made
+
+
+def _by_subject(rows: Sequence[Metric]) -> list[Section]:
+    subjects: dict[str, list[Metric | Panel]] = {}
+    for metric in rows:
+        subjects.setdefault(metric.name.partition("_")[0].capitalize(), []).append(metric)
+    return list(subjects.items())
 
 
 def _stat(title: str, expr: str, unit: str, description: str) -> Panel:

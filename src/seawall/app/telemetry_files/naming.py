@@ -69,6 +69,11 @@ class Naming:
         return _OPEN[self.state_numbering]
 
     @property
+    def state_words(self) -> dict[str, str]:
+        """What the numbers of a breaker's states mean."""
+        return {"0": "closed", str(3 - self.open_state): "half-open", str(self.open_state): "open"}
+
+    @property
     def prefix(self) -> str:
         """What identifiers of files and dashboards begin with."""
         return self.namespace.replace("_", "-") or JOB

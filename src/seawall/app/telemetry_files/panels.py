@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from seawall.app.telemetry_files.naming import Naming
+from seawall.telemetry.exposition.views import BREAKER_STATE
 from seawall.telemetry.metrics.metric import Aggregation, Kind, Metric
 
 __all__ = ["DATASOURCE", "FILTER", "RATE", "Panel", "Query", "panel_of", "panel_table", "title_of"]
@@ -22,6 +23,7 @@ RATE: Final = "$__rate_interval"
 """Grafana's own window: four scrapes at least, and no less than a pixel."""
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 
+_HOLDS: Final = {"0": "no", "1": "yes"}
 _QUANTILES: Final = ((0.5, "median"), (0.9, "90 %"), (0.99, "99 %"))
 _UNITS: Final = {"seconds": "s", "bytes": "bytes", "ratio": "percentunit"}
 _RATE_UNITS: Final = {"bytes": "Bps", "seconds": "short", "ratio": "short"}
@@ -82,14 +84,17 @@ def panel_of(metric: Metric, naming: Naming, *, title: str) -> Panel:
     """
     kind, labels = metric.kind, metric.labels
     drawing: Drawing = "timeseries"
+    mappings: Mapping[str, str] = {}
     unit = _UNITS.get(metric.unit, "short")
     if kind is Kind.COUNTER:
         unit = _RATE_UNITS.get(metric.unit, "cps")
         queries = [Query(_summed(f"rate({naming.counter(metric)}{{{FILTER}}}[{RATE}])", labels))]
     elif kind is Kind.GAUGE:
         queries = [Query(_merged(naming.gauge(metric), metric))]
+        if metric.name.endswith(BREAKER_STATE):
+            drawing, mappings = "state-timeline", naming.state_words
     elif kind is Kind.STATE_SET:
-        drawing = "state-timeline"
+        drawing, mappings = "state-timeline", _HOLDS
         queries = [Query(f"max by ({_list(*labels, 'state')}) ({naming.gauge(metric)}{{{FILTER}}})")]
         labels = (*labels, "state")
     elif kind is Kind.INFO:
@@ -104,6 +109,7 @@ def panel_of(metric: Metric, naming: Naming, *, title: str) -> Panel:
         unit=unit,
         queries=[Query(query.expr, legend) for query in queries],
         drawing=drawing,
+        mappings=mappings,
     )
 
 
