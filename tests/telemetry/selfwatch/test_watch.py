@@ -77,6 +77,16 @@ def test_a_record_that_was_written_is_counted(parts) -> None:
     assert scraped(parts.writer)['seawall_telemetry_log_records_total{fate="written"}'] == 1
 
 
+def test_errors_of_writing_are_counted_by_their_names() -> None:
+    names = ("written", "dropped", "failed", "queued", "queued_bytes", "errors", "masked", "truncated")
+    now = SimpleNamespace(**dict.fromkeys(names, 0), write_errors=(("ENOSPC", 2),))
+    registry = Registry()
+    watch = SelfWatch(registry, process=False)
+    watch.logs(SimpleNamespace(statistics=lambda: now))
+    values = scraped(Writer(Watched(registry, watch)))
+    assert values['seawall_telemetry_log_write_errors_total{errno="ENOSPC"}'] == 2
+
+
 class Exports:
     """An exporter's statistics as a test wants them."""
 
