@@ -160,12 +160,19 @@ def test_it_counts_in_a_shared_block_as_well() -> None:
     block = Block(Layout(OWN, rows=1))
     try:
         registry, exports = Registry(cells=Sheet(block, 0)), Exports()
-        watch = SelfWatch(registry)
+        collector = Collector(block)
+        watch = SelfWatch(registry, collector=collector)
         watch.exporter(exports)
         exports.now.exported = 5
-        values = scraped(Writer(Watched(Collector(block), watch)))
+        writer = Writer(Watched(collector, watch))
+        scraped(writer)
+        values = scraped(writer)
+        # Those of the first scrape, which the second one tells.
+        assert values["seawall_telemetry_series"] == collector.statistics().series > 10
+        assert values["seawall_telemetry_series_limit"] == collector.statistics().series_limit
         assert values["seawall_telemetry_spans_exported_total"] == 5
         assert values["seawall_process_resident_memory_bytes"] > 1_000_000
+        assert any(name.startswith("seawall_build_info{") for name in values)
     finally:
         block.close()
 

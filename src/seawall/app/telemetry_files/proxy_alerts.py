@@ -294,13 +294,13 @@ def _workers(naming: Naming) -> tuple[Alert, ...]:
 def _failovers(naming: Naming) -> tuple[Alert, ...]:
     failovers, epoch = naming.counter(proxy.FAILOVERS), naming.gauge(proxy.TOPOLOGY_EPOCH)
     done = f'{failovers}{{{_AT},kind="unplanned",outcome="done"}}'
-    given_up = f'{failovers}{{{_AT},kind="planned",outcome="given up"}}'
+    given_up = f'{failovers}{{{_AT},kind="planned",outcome="given_up"}}'
     return (
         Alert(
             name="SeawallProxyFailover",
             expr=grew("job, kind", f'{failovers}{{outcome="done"}}', "15m"),
             severity="ticket",
-            summary="There is another primary ({{ $labels.kind }}).",
+            summary="The primary was lost or replaced ({{ $labels.kind }}).",
             description="`seawall proxy failovers` tells why, how long it took, and what became of clients.",
             fires=Case(series={done: "_x40 1x20"}, at="25m", labels={"job": JOB, "kind": "unplanned"}),
             quiet=(
@@ -317,7 +317,7 @@ def _failovers(naming: Naming) -> tuple[Alert, ...]:
             fires=Case(
                 series={given_up: "_x40 1x20"},
                 at="25m",
-                labels={"job": JOB, "kind": "planned", "outcome": "given up"},
+                labels={"job": JOB, "kind": "planned", "outcome": "given_up"},
             ),
             quiet=(Case(series={done: "_x40 1x20"}, at="25m"),),
         ),

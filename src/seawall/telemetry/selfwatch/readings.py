@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     # Tracing and logs need packages of an extra; whoever has none of these parts needs none of them.
     from seawall.telemetry.exposition.writer import WriterStatistics
     from seawall.telemetry.logs.handle import LogStatistics
+    from seawall.telemetry.metrics.gathering import CollectorStatistics
     from seawall.telemetry.metrics.registry import RegistryStatistics
     from seawall.telemetry.otlp.exporter import ExporterStatistics
     from seawall.telemetry.tracing.provider import TracingStatistics
 
-__all__ = ["Reading", "build", "of_exporter", "of_logs", "of_registry", "of_tracing", "of_writer"]
+__all__ = [
+    "Reading",
+    "build",
+    "of_collector",
+    "of_exporter",
+    "of_logs",
+    "of_registry",
+    "of_tracing",
+    "of_writer",
+]
 
 
 class Reading(NamedTuple):
@@ -104,6 +114,12 @@ def of_registry(statistics: RegistryStatistics) -> Iterator[Reading]:
     yield Reading(own.SERIES, (), statistics.series)
     yield Reading(own.SERIES_LIMIT, (), statistics.series_limit)
     yield Reading(own.SERIES_FORGOTTEN, (), statistics.forgotten)
+
+
+def of_collector(statistics: CollectorStatistics) -> Iterator[Reading]:
+    """A collector's: the series of all processes."""
+    yield Reading(own.SERIES, (), statistics.series)
+    yield Reading(own.SERIES_LIMIT, (), statistics.series_limit)
 
 
 def build() -> Reading:

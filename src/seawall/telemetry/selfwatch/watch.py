@@ -24,7 +24,7 @@ from seawall.telemetry.selfwatch.readings import Reading
 
 if TYPE_CHECKING:
     from seawall.telemetry.logs.handle import LogStatistics
-    from seawall.telemetry.metrics.registry import RegistryStatistics
+    from seawall.telemetry.metrics.gathering import CollectorStatistics
     from seawall.telemetry.otlp.exporter import ExporterStatistics
     from seawall.telemetry.tracing.provider import TracingStatistics
 
@@ -62,10 +62,10 @@ class HasScrapes(Protocol):
         """One moment of it."""
 
 
-class HasSeries(Protocol):
-    """A registry."""
+class HasSums(Protocol):
+    """A collector."""
 
-    def statistics(self) -> RegistryStatistics:
+    def statistics(self) -> CollectorStatistics:
         """One moment of it."""
 
 
@@ -86,20 +86,24 @@ class SelfWatch:
     """Telemetry's own metrics.
 
     Args:
-        registry: Where they are; its own numbers are among them.
+        registry: Where they are.
+        collector: What sums up this registry and those of other processes; then the series are all of theirs,
+            and without it the registry's own.
         process: Whether what the system knows of this process is read too.
     """
 
-    __slots__ = ("_families", "_parts", "_process", "_registry")
+    __slots__ = ("_families", "_parts", "_process")
 
-    def __init__(self, registry: Registry, *, process: bool = True) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, *, collector: HasSums | None = None, process: bool = True) -> None:
         self._families: Final = {row.name: registry.declare(row) for row in own.OWN}
         self._parts: list[_Part] = []
         self._process = _Part("process", lambda: ()) if process else None
         built = readings.build()
         self._families[built.metric.name].cell(*built.values)
-        self._add("registry", lambda: readings.of_registry(registry.statistics()))
+        if collector is None:
+            self._add("registry", lambda: readings.of_registry(registry.statistics()))
+        else:
+            self._add("collector", lambda: readings.of_collector(collector.statistics()))
 
     def tracing(self, provider: HasTracing) -> None:
         """Watch a tracer provider.
