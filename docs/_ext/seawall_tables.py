@@ -1,6 +1,7 @@
 """Directives that print the library's own tables, so that a page and the code can't disagree.
 
-``seawall-errors`` prints the mapping of errors to wires, ``seawall-settings`` the keys of one policy class.
+``seawall-errors`` prints the mapping of errors to wires, ``seawall-settings`` the keys of one policy class,
+``seawall-metrics`` the rows of one group of the metric catalogue.
 """
 
 import dataclasses
@@ -12,8 +13,11 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
+from seawall.app.telemetry_files import Naming
 from seawall.kernel.outcomes import TABLE, ErrorRow
 from seawall.resilience.settings import settings_of
+from seawall.telemetry.catalogue import EXPOSED, GROUPS
+from seawall.telemetry.metrics.metric import Kind, Metric
 
 ATTRIBUTE = re.compile(r"^(?P<name>\w+): (?P<text>.*?)(?=^\w+: |\Z)", re.MULTILINE | re.DOTALL)
 
@@ -105,6 +109,45 @@ class Settings(Directive):
         return [table(["key", "default", "allowed", "meaning"], rows)]
 
 
+class Metrics(Directive):
+    """Prints the catalogue: the group that its argument names, or ``others`` for rows of none."""
+
+    required_arguments: ClassVar[int] = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table."""
+        grouped = {row.name for rows in GROUPS.values() for row in rows}
+        others = tuple(row for row in EXPOSED if row.name not in grouped)
+        rows = others if self.arguments[0] == "others" else GROUPS[self.arguments[0]]
+        headings = ["metric", "type", "unit", "labels", "meaning"]
+        return [table(headings, [self.cells(row) for row in sorted(rows, key=lambda row: row.name)])]
+
+    @staticmethod
+    def cells(row: Metric) -> list[list[nodes.Node]]:
+        """One metric."""
+        exposed = Naming().exposed(row)
+        labels: list[nodes.Node] = []
+        for label in exposed.labels:
+            labels += [nodes.Text(", ")] if labels else []
+            labels.append(nodes.literal(text=label))
+        meaning = _prose(exposed.help)
+        if row.kind is Kind.STATE_SET:
+            meaning.append(nodes.Text(f" States: {', '.join(row.states)}."))
+        if exposed.aliases:
+            meaning.append(nodes.Text(" Alias: "))
+            for number, alias in enumerate(exposed.aliases):
+                meaning += [nodes.Text(", ")] if number else []
+                meaning.append(nodes.literal(text=alias))
+            meaning.append(nodes.Text("."))
+        return [
+            [nodes.literal(text=exposed.name)],
+            [nodes.Text(exposed.type)],
+            [nodes.Text(exposed.unit)],
+            labels,
+            meaning,
+        ]
+
+
 def attributes(policy: type) -> dict[str, str]:
     """The ``Attributes`` section of a docstring; a key that is missing there fails the build."""
     documented = (policy.__doc__ or "").partition("Attributes:\n")[2]
@@ -129,5 +172,6 @@ def written(default: Any) -> str:  # noqa: ANN401 -- a field's default is whatev
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("seawall-errors", Errors)
+    app.add_directive("seawall-metrics", Metrics)
     app.add_directive("seawall-settings", Settings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

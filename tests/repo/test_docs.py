@@ -16,6 +16,9 @@ README_PROGRAM_LINES_MAX = 12
 
 EXAMPLES = sorted((tree.ROOT / "examples").glob("[0-9]*/main.py"))
 
+INCLUDED = ("examples", "deploy")
+"""What pages include: programs that the tests run, and configuration that the tests hold to the code."""
+
 INCLUDE = re.compile(r"^```\{literalinclude\} (?P<path>\S+)", re.MULTILINE)
 
 
@@ -70,7 +73,7 @@ def test_a_page_includes_its_code_from_the_examples(page: Path) -> None:
     assert blocks(text, "python", "py", "python3", "code-block", "code", "sourcecode") == []
     for match in INCLUDE.finditer(text):
         source = (page.parent / match["path"]).resolve()
-        assert source.is_relative_to(tree.ROOT / "examples"), f"{match['path']} is no example"
+        assert any(source.is_relative_to(tree.ROOT / folder) for folder in INCLUDED), match["path"]
         assert source.is_file(), f"{match['path']} doesn't exist"
 
 

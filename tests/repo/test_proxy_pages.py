@@ -225,6 +225,7 @@ def toml_blocks() -> Iterable[tuple[str, str]]:
     for name in (
         *("run-the-proxy", "operate-the-proxy", "choose-a-pool-mode", "move-from-pgbouncer"),
         *("fail-over", "follow-patroni"),
+        *("monitor-with-prometheus", "send-traces", "ship-logs"),
     ):
         for body in blocks(page(f"how-to/{name}.md"), "toml"):
             yield name, body
@@ -240,7 +241,7 @@ FRAME = {
 @pytest.mark.parametrize(("name", "body"), list(toml_blocks()))
 def test_a_configuration_on_a_page_is_right(name: str, body: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("s\n")
+    secret.write_text("0123456789abcdef\n")
     text = re.sub(r'(_file = )"[^"]*"', rf'\1"{secret}"', body)
     text += "".join(f"\n{part}" for header, part in FRAME.items() if header not in text)
     loaded = config.loads(text, {"SEAWALL_BOSS_PASSWORD": "s"}, source=name)

@@ -23,6 +23,7 @@ VERBS: Final = {
     "demo": "seawall.cli.demo",
     "explain": "seawall.cli.explain",
     "proxy": "seawall.cli.proxy",
+    "telemetry": "seawall.cli.telemetry",
     "up": "seawall.cli.up",
 }
 """Where each verb lives; its module has a ``command``, which is a Typer application of one command."""
@@ -30,8 +31,8 @@ VERBS: Final = {
 COMPILED_SUFFIXES: Final = (".so", ".pyd")
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 all is well; 1 a promise is broken (the demo's, or settings contradict each other); "
-    "2 the command line or a configuration file is wrong; 130 stopped with Ctrl-C."
+    "Exit codes: 0 all is well; 1 a promise is broken (the demo's, or settings contradict each other, or "
+    "files differ); 2 the command line or a configuration file is wrong; 130 stopped with Ctrl-C."
 )
 
 

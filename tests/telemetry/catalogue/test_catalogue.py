@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from seawall.telemetry.catalogue import CATALOGUE
+from seawall.telemetry.catalogue import CATALOGUE, EXPOSED, GROUPS
 from seawall.telemetry.exposition import Settings, Writer
 from seawall.telemetry.metrics import Layout, Registry
 
@@ -47,3 +47,8 @@ def test_promtool_has_nothing_to_object(aliases: bool) -> None:
         timeout=10,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_groups_are_the_catalogue() -> None:
+    assert [row for rows in GROUPS.values() for row in rows] == list(CATALOGUE)
+    assert len({row.name for row in EXPOSED}) == len(EXPOSED) == len(CATALOGUE) + 1

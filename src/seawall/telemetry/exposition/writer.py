@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Protocol, final
 
 from seawall.telemetry.exposition import protobuf, text
 from seawall.telemetry.exposition.formats import Format, accepts_gzip, negotiate
@@ -32,9 +32,7 @@ from seawall.telemetry.exposition.settings import Settings
 from seawall.telemetry.exposition.values import Losses
 from seawall.telemetry.exposition.views import View, views_of
 from seawall.telemetry.metrics.families import Family
-from seawall.telemetry.metrics.gathering import Collector
 from seawall.telemetry.metrics.metric import Metric
-from seawall.telemetry.metrics.registry import Registry
 
 __all__ = ["SOURCES_MAX", "Readable", "Scrape", "Writer", "WriterStatistics"]
 
@@ -48,8 +46,15 @@ _LEVEL: Final = 1
 _GZIP: Final = 16 + zlib.MAX_WBITS
 """Makes zlib write gzip's header and checksum around its stream."""
 
-Readable: TypeAlias = Registry | Collector
-"""What counts in this process, or what sums up all of them."""
+
+class Readable(Protocol):
+    """What counts in this process (a registry), what sums up all of them, or what stands before either."""
+
+    def families(self) -> Sequence[Family[Any]]:
+        """All families in the order of their names."""
+
+    def refreshing(self, now: float) -> Iterator[None]:
+        """Bring them up to date, in slices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,12 +72,14 @@ class CollectorStatistics:
 
     Attributes:
         series: Series that workers count in.
+        series_limit: Series there may be.
         entries: Entries of rows that they are made of.
         overflowed: Workers' series that were put together here, because all of them are too many.
         stale: Histograms that were left as they had been, since a writer was too fast to be read.
     """
 
     series: int
+    series_limit: int
     entries: int
     overflowed: int
     stale: int
@@ -129,6 +131,7 @@ class Collector:
         """One moment of the collector."""
         return CollectorStatistics(
             series=len(self._sums),
+            series_limit=self._registry.series_limit,
             entries=len(self._entries),
             overflowed=self._registry.statistics().overflowed,
             stale=self._stale,
