@@ -107,6 +107,7 @@ def test_an_error_is_remembered_with_what_the_server_said(world):
     assert facts(world) == []
 
 
+@pytest.mark.interpreted  # the clock that is set
 def test_times_are_those_of_the_query(world, time):
     world.say(0, messages.query("begin"))
     time.now += 2.0
@@ -117,6 +118,7 @@ def test_times_are_those_of_the_query(world, time):
     assert (fact.idle_s, fact.took_s, fact.waited_s, fact.ended_at) == (2.0, 0.5, 0.0, 102.5)
 
 
+@pytest.mark.interpreted  # the clock that is set
 def test_waiting_for_a_server_is_told_once(world, time):
     world.say(0, messages.query("begin"))
     world.clients[1].data_received(messages.query("begin" + COMMENT))
@@ -126,6 +128,7 @@ def test_waiting_for_a_server_is_told_once(world, time):
     assert [(one.waited_s, one.took_s) for one in facts(world)] == [(3.0, 0.0), (0.0, 0.0)]
 
 
+@pytest.mark.interpreted  # the clock that is set
 def test_a_query_behind_a_wait_is_timed_from_its_own_beginning(world, time):
     world.say(0, messages.query("begin"))
     world.clients[1].data_received(PLAIN)
@@ -137,6 +140,7 @@ def test_a_query_behind_a_wait_is_timed_from_its_own_beginning(world, time):
     assert [letter for letter, _ in world.heard(1)] == ["T", "D", "C", "Z"]
 
 
+@pytest.mark.interpreted  # the clock that is set
 def test_a_slow_query_is_found_by_the_sweeper_and_a_quick_one_is_not(world, time):
     sweeper = Sweeper(world.worker)
     for took_s in (0.5, 0.95, 1.5):
@@ -179,6 +183,7 @@ def test_nothing_is_remembered_where_nobody_looks_on(world, how):
     assert (watch.facts, watch.offered, watch.slow_s if how == "never" else inf) == ([], 0, inf)
 
 
+@pytest.mark.interpreted  # the clock that is set
 def test_transactions_are_counted_by_how_long_they_took(world, time):
     for took_s in (0.0003, 0.0004, 0.02, 60.0):
         world.say(0, messages.query("begin"))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from seawall.proxy.failover.hooks import Hooks
     from seawall.proxy.observing import Companion
     from seawall.proxy.supervisor import Running
+    from seawall.telemetry.logs import LogHandle
 
 __all__ = ["Together", "check_servers", "in_front_of", "promoting", "run_proxy", "run_together"]
 
@@ -81,30 +82,32 @@ def run_proxy(
     """
     from seawall.proxy import supervisor  # noqa: PLC0415 -- brings the event loop, which a mistake doesn't need
 
-    with _written_down(loaded.observation.logs):
+    with _written_down(loaded.observation.logs) as lines:
         logger = logging.getLogger("seawall.proxy")
-        companion = _companion(loaded, logger.warning) if observed else None
+        companion = _companion(loaded, logger.warning, lines) if observed else None
         return supervisor.run(loaded.settings, on_ready, log=logger.warning, hooks=hooks, companion=companion)
 
 
 @contextlib.contextmanager
-def _written_down(logs: Logs) -> Iterator[None]:
+def _written_down(logs: Logs) -> Iterator[LogHandle | None]:
     """Have lines written to standard error: structured ones, if what that needs is installed."""
     try:
         from seawall.telemetry.logs import LogSettings, configure  # noqa: PLC0415 -- an extra
     except ImportError:
         logging.basicConfig(level=logs.level, format=LOG_FORMAT, stream=sys.stderr)
-        yield
+        yield None
         return
     # Arguments of the proxy's own lines are names, numbers and reasons; what is secret is masked even so.
     written = LogSettings(
         service="seawall-proxy", level=logs.level, format=logs.form, argument_loggers=("seawall.proxy",)
     )
-    with configure(written):
-        yield
+    with configure(written) as handle:
+        yield handle
 
 
-def _companion(loaded: config.Loaded, log: Callable[[str], None]) -> Companion | None:
+def _companion(
+    loaded: config.Loaded, log: Callable[[str], None], lines: LogHandle | None
+) -> Companion | None:
     """What looks on; ``None`` if nothing is to, or what it needs is not installed."""
     wanted = loaded.observation
     if not (wanted.metrics.enabled or wanted.status.enabled or wanted.tracing.enabled):
@@ -114,7 +117,7 @@ def _companion(loaded: config.Loaded, log: Callable[[str], None]) -> Companion |
     except ImportError as missing:
         log(f"no metrics, status or traces: {missing.name} is not installed; seawall[telemetry] brings it")
         return None
-    return ObservingCompanion(wanted, loaded.settings, log)
+    return ObservingCompanion(wanted, loaded.settings, log, lines)
 
 
 def check_servers(settings: ProxySettings) -> Report:

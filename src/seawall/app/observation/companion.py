@@ -26,11 +26,13 @@ from seawall.kernel.signals import Signal
 from seawall.proxy.settings import ProxySettings
 from seawall.telemetry.exposition import Settings as ExpositionSettings
 from seawall.telemetry.exposition import Writer
+from seawall.telemetry.logs import LogHandle
 from seawall.telemetry.metrics import Block, Collector, Registry, Sheet
 from seawall.telemetry.otlp import Exporter, from_environment
 from seawall.telemetry.otlp.settings import OtlpSettings
+from seawall.telemetry.selfwatch import SelfWatch, Watched
 from seawall.telemetry.serving import Access, Binding, Role, TelemetryServer, Tls, Token
-from seawall.telemetry.tracing import TracingSettings, make_provider
+from seawall.telemetry.tracing import TracerProvider, TracingSettings, make_provider
 from seawall.telemetry.tracing.settings import Sampling
 
 __all__ = ["ObservingCompanion"]
@@ -53,6 +55,7 @@ class ObservingCompanion:
         settings: What the telemetry is told.
         proxy: What the proxy is told.
         log: Takes a line about what fails here.
+        lines: Where lines are written, to be counted.
 
     Raises:
         PolicyError: A setting is out of range; every one of them is named.
@@ -60,11 +63,16 @@ class ObservingCompanion:
     """
 
     def __init__(
-        self, settings: ObservationSettings, proxy: ProxySettings, log: Callable[[str], None]
+        self,
+        settings: ObservationSettings,
+        proxy: ProxySettings,
+        log: Callable[[str], None],
+        lines: LogHandle | None = None,
     ) -> None:
         self._settings = settings
         self._proxy = proxy
         self._log = log
+        self._lines = lines
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[TelemetryServer] = []
         self._reader: socket.socket | None = None
@@ -75,6 +83,7 @@ class ObservingCompanion:
         self._writer: Writer | None = None
         self._spans: Spans | None = None
         self._exporter: Exporter | None = None
+        self._provider: object = None
         self._shut: Callable[[], object] = lambda: None
         self.malformed = 0
         """Datagrams that were none of ours."""
@@ -95,6 +104,7 @@ class ObservingCompanion:
         backends = {backend.name: backend for backend in self._proxy.backends}
         self._spans = Spans(provider, backends, slow_s=self._slow_s, errors=tracing.errors)
         self._exporter = Exporter(lane, otlp)
+        self._provider = provider
         self._shut = getattr(provider, "shutdown", self._shut)
 
     @property
@@ -118,12 +128,18 @@ class ObservingCompanion:
             spans=self._spans is not None,
         )
         loop.add_reader(reader, self._read)
-        gauges = Gauges(
-            Registry(cells=Sheet(block, supervisor.count)), [one.name for one in self._proxy.backends]
-        )
+        registry, collector = Registry(cells=Sheet(block, supervisor.count)), Collector(block)
+        gauges = Gauges(registry, [one.name for one in self._proxy.backends])
+        watch = SelfWatch(registry, collector=collector)
         self._news = News(supervisor.hub, gauges, self._on_signal)
-        self._writer = Writer(Collector(block), self._exposition())
+        self._writer = Writer(Watched(collector, watch), self._exposition())
+        watch.writer(self._writer)
+        if isinstance(self._provider, TracerProvider):
+            watch.tracing(self._provider)
+        if self._lines is not None:
+            watch.logs(self._lines)
         if self._exporter is not None:
+            watch.exporter(self._exporter)
             self._exporter.start()
         self._tasks = [
             loop.create_task(self._tick(supervisor, gauges)),
@@ -160,6 +176,7 @@ class ObservingCompanion:
         spans, exporter, writer = self._spans, self._exporter, self._writer
         sent = exporter.statistics() if exporter is not None else None
         shown = writer.statistics() if writer is not None else None
+        written = self._lines.statistics() if self._lines is not None else None
         return Telemetry(
             spans={"made": spans.made, "unsampled": spans.unsampled, "malformed": self.malformed}
             if spans is not None
@@ -173,7 +190,14 @@ class ObservingCompanion:
             }
             if sent is not None
             else {},
-            logs={},
+            logs={
+                "offered": written.offered,
+                "accepted": written.accepted,
+                "dropped": written.dropped,
+                "failed": written.failed,
+            }
+            if written is not None
+            else {},
             scrapes=shown.scrapes if shown is not None else 0,
             series=shown.series if shown is not None else 0,
         )
