@@ -79,12 +79,9 @@ class Speech(Naming):
     def _converse(self, server: Server, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915 -- a hot loop
         """Walk through a chunk of any messages; enter what they will cause, rename statements, send."""
         if self._carry:
-            if self._lacking > len(data):
-                self._more += data
-                self._lacking -= len(data)
+            data = self._whole(data)
+            if not data:
                 return
-            data = self.carried() + data
-            self.carry(b"")
         end = len(data)
         position = self._skip
         start = 0
@@ -138,6 +135,16 @@ class Speech(Naming):
             position = after
         if self.state != CLOSED:
             self._said(server, out, data, start, position)
+
+    def _whole(self, data: bytes) -> bytes:
+        """What was kept of a message, with what has come now; nothing if more of it is lacking."""
+        if self._lacking > len(data):
+            self._more += data
+            self._lacking -= len(data)
+            return b""
+        data = self.carried() + data
+        self.carry(b"")
+        return data
 
     def _batched(self, server: Server, data: bytes, end: int) -> bool:
         """Say a whole batch of the unnamed statement in one go; whether that was possible.
