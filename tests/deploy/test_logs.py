@@ -4,9 +4,9 @@ import json
 import re
 from datetime import datetime
 
-from seawall.telemetry.logs.failures import Failures
-from seawall.telemetry.logs.masking import Masks
 from seawall.telemetry.logs.schema import JsonLines, Limits
+from seawall.telemetry.redaction.failures import Failures
+from seawall.telemetry.redaction.masking import Masks
 from tests.deploy.reading import sections, table
 
 LIMITS = Limits(message_chars=200, value_chars=100, line_bytes=4_096)

@@ -39,12 +39,16 @@ OWN_STATEMENT = "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()
 def begin(role: str, told: dict[str, str]) -> Exporter:
     """Install a provider, the propagator and the instrumentations, as an application does."""
     settings = TracingSettings(
-        provider=told["provider"], resource={"service.name": role}, sampling=Sampling(ratio=1.0)
+        provider=told["provider"],
+        resource={"service.name": role},
+        sampling=Sampling(ratio=1.0),
+        exceptions="shown",
     )
     provider, lane = make_provider(settings)
     trace.set_tracer_provider(provider)
     propagate.set_global_textmap(PROPAGATOR)
-    exporter = Exporter(lane, OtlpSettings(endpoint=told["collector"], protocol=told["protocol"]))
+    otlp = OtlpSettings(endpoint=told["collector"], protocol=told["protocol"], masked=False)
+    exporter = Exporter(lane, otlp)
     exporter.start()
     for instrumentor in (
         AioHttpClientInstrumentor(),

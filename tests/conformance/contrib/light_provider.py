@@ -26,7 +26,7 @@ def create_tracer_provider(*, sampler=None, **options):
         options: Whatever else a suite gives the SDK's provider; what ours doesn't have is an error.
     """
     ratio = 1.0 if sampler is None else sampler._root.rate
-    provider = TracerProvider(sampling=Sampling(ratio=ratio), **options)
+    provider = TracerProvider(sampling=Sampling(ratio=ratio), exceptions="shown", **options)
     exporter = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     _providers.append(provider)

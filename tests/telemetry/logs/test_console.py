@@ -5,9 +5,9 @@ import re
 import pytest
 
 from seawall.telemetry.logs.console import ConsoleLines, wants_colour
-from seawall.telemetry.logs.masking import Masks
-from seawall.telemetry.logs.redaction import Withheld, cut
 from seawall.telemetry.logs.schema import Limits
+from seawall.telemetry.redaction.masking import Masks
+from seawall.telemetry.redaction.withholding import Withheld, cut
 from tests.telemetry.logs.lines import PLANTED
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

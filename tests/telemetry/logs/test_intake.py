@@ -7,9 +7,9 @@ from opentelemetry import trace
 from structlog.exceptions import DropEvent
 
 from seawall.telemetry.logs import get_logger
-from seawall.telemetry.logs.failures import Failures
 from seawall.telemetry.logs.intake import ARGUMENTS_MAX, Intake, current_ids
-from seawall.telemetry.logs.redaction import MARGIN, Cut, Redaction
+from seawall.telemetry.redaction.failures import Failures
+from seawall.telemetry.redaction.withholding import MARGIN, Cut, Redaction
 from tests.telemetry.logs.lines import logging_to
 
 

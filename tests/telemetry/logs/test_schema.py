@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.telemetry.logs.failures import Failures
 from seawall.telemetry.logs.intake import Intake
-from seawall.telemetry.logs.masking import Masks
-from seawall.telemetry.logs.redaction import Redaction
 from seawall.telemetry.logs.schema import JsonLines, Limits
+from seawall.telemetry.redaction.failures import Failures
+from seawall.telemetry.redaction.masking import Masks
+from seawall.telemetry.redaction.withholding import Redaction
 from tests.telemetry.logs.lines import PLANTED, check
 
 DECLARED = frozenset({"n", "state", "items", "a.b"})

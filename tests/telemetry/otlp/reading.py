@@ -31,18 +31,19 @@ def listed(value):
     return value
 
 
-def requests_of(batch, *, drop=None, request_bytes=3 << 20):
+def requests_of(batch, *, drop=None, request_bytes=3 << 20, masking=None):
     """The requests; nothing may be left out unless ``drop`` takes it."""
     left_out = []
-    steps = Encoder(drop or left_out.append, request_bytes=request_bytes).steps(batch)
+    steps = Encoder(drop or left_out.append, request_bytes=request_bytes, masking=masking).steps(batch)
     found = [request for request in steps if request is not None]
     assert not left_out, left_out
     return found
 
 
-def decoded(*batch):
+def decoded(*batch, masking=None):
     """All of it as one message."""
-    return ExportTraceServiceRequest.FromString(b"".join(request.body for request in requests_of(batch)))
+    requests = requests_of(batch, masking=masking)
+    return ExportTraceServiceRequest.FromString(b"".join(request.body for request in requests))
 
 
 def spans_in(message):

@@ -7,8 +7,8 @@ import pytest
 from opentelemetry import trace as api
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceState
 
+from seawall.telemetry.tracing.failing import CHAIN_MAX, DESCRIPTION_MAX, FRAMES_MAX
 from seawall.telemetry.tracing.settings import Limits, Sampling
-from seawall.telemetry.tracing.span import CHAIN_MAX, DESCRIPTION_MAX, FRAMES_MAX
 from tests.telemetry.tracing.world import SECOND_NS, WALL_START_NS, World, remote
 
 ELSEWHERE = SpanContext(0xABC, 0xDEF, True)

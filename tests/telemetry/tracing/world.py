@@ -55,7 +55,7 @@ class World:
             dice=self.dice,
             now_ns=lambda: self.now,
             wall_ns=lambda: WALL_START_NS + self.now + self.step,
-            **more,
+            **{"exceptions": "shown", **more},
         )
         self.tracer = self.provider.get_tracer("tests", "1.2")
         self.lane = self.provider.lane

@@ -15,9 +15,9 @@ from typing import Final
 from unicodedata import combining, east_asian_width
 
 from seawall.telemetry.logs.levels import CRITICAL, ERROR, INFO, WARNING, name_of
-from seawall.telemetry.logs.masking import Masks
-from seawall.telemetry.logs.redaction import Withheld
 from seawall.telemetry.logs.schema import CONTROL, Limits, Record, mask_failure, mask_value
+from seawall.telemetry.redaction.masking import Masks
+from seawall.telemetry.redaction.withholding import Withheld
 
 __all__ = ["ConsoleLines", "wants_colour"]
 

@@ -20,16 +20,16 @@ from seawall.kernel.errors import PolicyError, Problem, UsageError
 from seawall.kernel.tally import Tally
 from seawall.telemetry.logs.bound import CHANNELS, ROOT, Logger
 from seawall.telemetry.logs.console import ConsoleLines, wants_colour
-from seawall.telemetry.logs.failures import Failures
 from seawall.telemetry.logs.intake import Intake
 from seawall.telemetry.logs.levels import parse_level
-from seawall.telemetry.logs.masking import Masks
 from seawall.telemetry.logs.outlet import Outlet, open_path
-from seawall.telemetry.logs.redaction import Redaction
 from seawall.telemetry.logs.schema import JsonLines, Limits
 from seawall.telemetry.logs.settings import KEYS_MAX, LogSettings
 from seawall.telemetry.logs.sink import Sink
 from seawall.telemetry.logs.stdlib import Installation
+from seawall.telemetry.redaction.failures import Failures
+from seawall.telemetry.redaction.masking import Masks
+from seawall.telemetry.redaction.withholding import Redaction
 
 __all__ = ["LogHandle", "LogStatistics", "configure"]
 

@@ -21,10 +21,10 @@ from structlog.exceptions import DropEvent
 from structlog.typing import Processor
 
 from seawall.kernel.tally import Tally
-from seawall.telemetry.logs.failures import Failures, exception_of
 from seawall.telemetry.logs.levels import name_of
-from seawall.telemetry.logs.redaction import MARGIN, Cut, Redaction, cut, withheld
 from seawall.telemetry.logs.schema import Record
+from seawall.telemetry.redaction.failures import Failures, exception_of
+from seawall.telemetry.redaction.withholding import MARGIN, Cut, Redaction, cut, withheld
 
 __all__ = ["ARGUMENTS_MAX", "Intake", "current_ids"]
 

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 import orjson
 
 from seawall.telemetry.logs.levels import name_of
-from seawall.telemetry.logs.masking import Masks
-from seawall.telemetry.logs.redaction import Cut
+from seawall.telemetry.redaction.masking import Masks
+from seawall.telemetry.redaction.withholding import Cut
 
 __all__ = ["CONTROL", "JsonLines", "Limits", "Record", "mask_failure", "mask_value"]
 

@@ -16,7 +16,7 @@ from structlog.typing import Processor
 
 from seawall.kernel.errors import PolicyError, Problem
 from seawall.telemetry.logs.levels import INFO, parse_level
-from seawall.telemetry.logs.masking import SECRET_CHARS_MIN, SECRETS_MAX
+from seawall.telemetry.redaction.masking import SECRET_CHARS_MIN, SECRETS_MAX
 
 __all__ = ["DEFAULT_KEYS", "DEFAULT_LEVELS", "FORMATS", "LogSettings"]
 

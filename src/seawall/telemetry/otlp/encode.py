@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
+from seawall.telemetry.otlp.masking import Masking
 from seawall.telemetry.otlp.protobuf import length
 from seawall.telemetry.otlp.spans import Origin, SpanLike, SpanWriter
 
@@ -55,14 +56,17 @@ class Encoder:
         drop: Called with ``"unencodable"`` or ``"too_large"`` for each span that is left out.
         request_bytes: A request is ended before it grows beyond this; a span that is longer alone is left
             out.
+        masking: Masks texts of spans that may quote values; ``None``: they are sent as they are.
     """
 
     __slots__ = ("_drop", "_origins", "_request_bytes", "_writer")
 
-    def __init__(self, drop: Callable[[str], object], *, request_bytes: int) -> None:
+    def __init__(
+        self, drop: Callable[[str], object], *, request_bytes: int, masking: Masking | None = None
+    ) -> None:
         self._drop = drop
         self._request_bytes = request_bytes
-        self._writer = SpanWriter()
+        self._writer = SpanWriter(masking)
         # The objects are kept with what they became: an id means nothing once its object is gone.
         self._origins: dict[tuple[int, int], tuple[object, object, Origin]] = {}
 

@@ -45,6 +45,7 @@ from typing import Final, Protocol, final
 from seawall.telemetry.otlp.encode import Encoder, Request
 from seawall.telemetry.otlp.grpc import GrpcTransport
 from seawall.telemetry.otlp.http import HttpTransport
+from seawall.telemetry.otlp.masking import Masking
 from seawall.telemetry.otlp.settings import OtlpSettings
 from seawall.telemetry.otlp.spans import SpanLike
 from seawall.telemetry.otlp.verdict import FAILURE_REASONS, Answer, Backoff, Verdict
@@ -189,7 +190,11 @@ class Exporter:
         settings = self.settings
         run = _Run(
             self._connect(settings),
-            Encoder(lambda reason: self._settle(run, 1, reason), request_bytes=settings.request_bytes),
+            Encoder(
+                lambda reason: self._settle(run, 1, reason),
+                request_bytes=settings.request_bytes,
+                masking=Masking() if settings.masked else None,
+            ),
             Backoff(base_s=settings.retry_base_s, max_s=settings.retry_max_s),
         )
         return run

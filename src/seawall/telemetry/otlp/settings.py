@@ -68,6 +68,7 @@ class OtlpSettings:
         retry_base_s: The first wait after a failure is about this long; it doubles with every further one.
         retry_max_s: The longest such wait.
         retry_elapsed_s: A request that is older than this is dropped when it fails.
+        masked: Mask what looks like a secret or a literal in texts of spans that may quote values.
 
     Raises:
         PolicyError: Values are out of range; all are named at once.
@@ -88,6 +89,7 @@ class OtlpSettings:
     retry_base_s: float = 1.0
     retry_max_s: float = 30.0
     retry_elapsed_s: float = 60.0
+    masked: bool = True
 
     def __post_init__(self) -> None:
         if problems := _problems(self):

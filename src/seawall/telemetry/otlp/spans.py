@@ -20,6 +20,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, final
 
+from seawall.telemetry.otlp.masking import Masking
 from seawall.telemetry.otlp.protobuf import length, text
 from seawall.telemetry.otlp.values import VALUES_LIMIT, Values
 
@@ -43,12 +44,17 @@ _STATUS: Final = (b"\x7a\x00", b"\x7a\x02\x18\x01", b"\x7a\x02\x18\x02")
 
 @final
 class SpanWriter:
-    """Writes spans and what they have in common. Whatever is wrong about one raises, with any exception."""
+    """Writes spans and what they have in common. Whatever is wrong about one raises, with any exception.
 
-    __slots__ = ("_values",)
+    Args:
+        masking: Masks texts that may quote values; ``None``: they are written as they are.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_masking", "_values")
+
+    def __init__(self, masking: Masking | None = None) -> None:
         self._values = Values()
+        self._masking = masking
 
     def span(self, span: SpanLike) -> bytes:
         """One span as a field of ``ScopeSpans``."""
@@ -66,8 +72,10 @@ class SpanWriter:
         kind = span.kind._value_ + 1
         parts.append(_kind_and_times(0x30, kind, 0x39, span.start_time or 0, 0x41, span.end_time or 0))
         dropped = span.dropped_attributes
+        masking = self._masking
         if attributes := span.attributes:
-            dropped += values.add(parts, b"\x4a", attributes)
+            shown = attributes if masking is None else masking.attributes(attributes)
+            dropped += values.add(parts, b"\x4a", shown)
         if dropped:
             parts += (b"\x50", length(dropped))
         dropped = span.dropped_events
@@ -80,7 +88,7 @@ class SpanWriter:
             dropped += self._links(parts, links)
         if dropped:
             parts += (b"\x70", length(dropped))
-        parts += (_status(span), b"\x85\x01", _fixed32(flags & _FLAGS))
+        parts += (_status(span, masking), b"\x85\x01", _fixed32(flags & _FLAGS))
         body = b"".join(parts)
         return b"\x12" + length(len(body)) + body
 
@@ -119,7 +127,8 @@ class SpanWriter:
                 message.append(text(b"\x12", event.name))
             dropped = event.dropped_attributes
             if attributes := event.attributes:
-                dropped += self._values.add(message, b"\x1a", attributes)
+                shown = attributes if self._masking is None else self._masking.attributes(attributes)
+                dropped += self._values.add(message, b"\x1a", shown)
             if dropped:
                 message += (b"\x20", length(dropped))
             parts.append(_enclosed(b"\x5a", message))
@@ -164,7 +173,7 @@ def _flags(w3c: int, *, remote: bool) -> int:
     return w3c & 0xFF | _KNOWN | (_REMOTE if remote else 0)
 
 
-def _status(span: SpanLike) -> bytes:
+def _status(span: SpanLike, masking: Masking | None) -> bytes:
     code = getattr(span, "status_code", None)
     if code is None:
         status = span.status
@@ -174,6 +183,8 @@ def _status(span: SpanLike) -> bytes:
     number: int = code._value_
     if not description:
         return _STATUS[number]
+    if masking is not None:
+        description = masking.text(description)
     # An unset status has no code on the wire, as everything that is zero.
     return _enclosed(b"\x7a", [text(b"\x12", description), b"\x18" + length(number) if number else b""])
 

@@ -20,7 +20,8 @@ from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace import Tracer as ApiTracer
 
 from seawall.telemetry.tracing.current import enter, leave
-from seawall.telemetry.tracing.span import Span, text_of
+from seawall.telemetry.tracing.failing import described
+from seawall.telemetry.tracing.span import Span
 
 __all__ = ["Activation"]
 
@@ -81,8 +82,7 @@ class Activation:
             if record:
                 span.record_exception(exception)
             if mark:
-                text = f"{type(exception).__name__}: {text_of(exception)}"
-                span.set_status(Status(StatusCode.ERROR, text))
+                span.set_status(Status(StatusCode.ERROR, described(exception, shown=True)))
 
     def __call__(self, function: Function) -> Function:
         """Put a span around each call of ``function``; of a coroutine function, around all of its run."""

@@ -40,6 +40,7 @@ class Origin:
         resource: The process.
         scope: The library that makes them.
         now_ns: The monotonic clock.
+        shows_exceptions: Whether texts of exceptions are recorded.
 
     Attributes:
         processors: Who hears of them; ``None`` as long as nobody does.
@@ -53,6 +54,7 @@ class Origin:
         "resource",
         "scope",
         "segments",
+        "shows_exceptions",
         "value_length",
     )
 
@@ -64,12 +66,14 @@ class Origin:
         resource: AnyResource,
         scope: InstrumentationScope,
         now_ns: Callable[[], int],
+        shows_exceptions: bool = False,
     ) -> None:
         self.segments = segments
         self.limits = limits
         self.resource = resource
         self.scope = scope
         self.now_ns = now_ns
+        self.shows_exceptions = shows_exceptions
         self.attributes_max = limits.attributes
         self.value_length = limits.value_length
         self.processors: Processors | None = None

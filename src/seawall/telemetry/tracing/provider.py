@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, final
+from typing import Final, Literal, final
 from weakref import WeakSet
 
 from opentelemetry import trace as api
@@ -62,6 +62,7 @@ class TracerProvider(api.TracerProvider):
         resource: The process; this package's record or the SDK's. One of an unknown service, if left out.
         sampling: How segments are judged.
         limits: What is bounded.
+        exceptions: ``"withheld"`` records the classes and frames of exceptions, ``"shown"`` their texts too.
         dice: Where ids come from. They identify and protect nothing, so a fast generator that the system has
             seeded is enough; what matters is that two processes never share its state.
         now_ns: The monotonic clock.
@@ -79,6 +80,7 @@ class TracerProvider(api.TracerProvider):
         resource: AnyResource | None = None,
         sampling: Sampling | None = None,
         limits: Limits | None = None,
+        exceptions: Literal["withheld", "shown"] = "withheld",
         dice: Random | None = None,
         now_ns: Callable[[], int] = time.perf_counter_ns,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -86,6 +88,7 @@ class TracerProvider(api.TracerProvider):
         self._limits = limits if limits is not None else Limits()
         self._dice = dice if dice is not None else Random()  # noqa: S311  # ids are no secrets
         self._now_ns = now_ns
+        self._shows_exceptions = exceptions == "shown"
         self.resource: AnyResource = resource if resource is not None else process_resource()
         self.lane: Lane[Span] = Lane(self._limits.lane_spans, reserve=self._limits.lane_reserve)
         self.segments = Segments(
@@ -136,7 +139,12 @@ class TracerProvider(api.TracerProvider):
 
     def _make(self, scope: InstrumentationScope) -> Tracer:
         origin = Origin(
-            self.segments, limits=self._limits, resource=self.resource, scope=scope, now_ns=self._now_ns
+            self.segments,
+            limits=self._limits,
+            resource=self.resource,
+            scope=scope,
+            now_ns=self._now_ns,
+            shows_exceptions=self._shows_exceptions,
         )
         if self._processors.installed:
             origin.processors = self._processors

@@ -154,14 +154,21 @@ class TracingSettings:
         resource: Attributes of the process, such as ``service.name``.
         sampling: How segments are judged.
         limits: What is bounded.
+        exceptions: Whether texts of exceptions are recorded: ``"withheld"``, since they quote what callers
+            were given, or ``"shown"``. The SDK's provider always shows them.
     """
 
     provider: Literal["light", "sdk", "off"] = "light"
     resource: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     sampling: Sampling = field(default_factory=Sampling)
     limits: Limits = field(default_factory=Limits)
+    exceptions: Literal["withheld", "shown"] = "withheld"
 
     def __post_init__(self) -> None:
+        if self.exceptions not in {"withheld", "shown"}:
+            raise PolicyError(
+                [Problem("tracing.exceptions", self.exceptions, '"withheld" or "shown"')], "tracing"
+            )
         if self.provider not in {"light", "sdk", "off"}:
             raise PolicyError(
                 [Problem("tracing.provider", self.provider, '"light", "sdk" or "off"')], "tracing"

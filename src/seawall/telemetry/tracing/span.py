@@ -15,7 +15,6 @@ Readers find the attributes of the SDK's ``ReadableSpan``; ``trace_id``, ``span_
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Final
@@ -26,6 +25,7 @@ from opentelemetry.util.types import AnyValue
 from opentelemetry.util.types import Attributes as GivenAttributes
 
 from seawall.telemetry.tracing.attributes import PLAIN, Attributes, dropped_of, put
+from seawall.telemetry.tracing.failing import DESCRIPTION_MAX, described, message_of, trace_of
 from seawall.telemetry.tracing.json_text import json_of
 from seawall.telemetry.tracing.origin import AnyResource, Origin
 from seawall.telemetry.tracing.readable import BoundedLink, Event, InstrumentationScope
@@ -34,17 +34,9 @@ from seawall.telemetry.tracing.span_context import make_span_context
 
 __all__ = ["Span"]
 
-FRAMES_MAX: Final = 32
-"""Of a stack trace, the innermost: formatting reads source files while the caller waits."""
-CHAIN_MAX: Final = 8
-"""Exceptions that led to one another; of a longer chain only the last is told."""
-
 PARENT_KNOWN: Final = 0x100
 PARENT_REMOTE: Final = 0x200
 """OTLP: that it is known whether the parent is in another process, and that it is."""
-
-DESCRIPTION_MAX: Final = 4_096
-"""Characters of the description of a status, the rest is cut."""
 
 _ERROR: Final = StatusCode.ERROR
 _UNSET: Final = StatusCode.UNSET
@@ -283,14 +275,15 @@ class Span(ApiSpan):
         if not self._writable():
             return
         try:
+            shown = self._origin.shows_exceptions
             kind = type(exception)
             module = kind.__module__
             known: Attributes = {
                 "exception.type": kind.__qualname__
                 if module == "builtins"
                 else f"{module}.{kind.__qualname__}",
-                "exception.message": text_of(exception),
-                "exception.stacktrace": _trace_of(exception),
+                "exception.message": message_of(exception, shown=shown),
+                "exception.stacktrace": trace_of(exception, shown=shown),
                 "exception.escaped": str(escaped),
             }
             if attributes:
@@ -314,7 +307,7 @@ class Span(ApiSpan):
         if record:
             self.record_exception(exception, escaped=escaped)
         if mark:
-            self.set_status(_ERROR, f"{type(exception).__name__}: {text_of(exception)}")
+            self.set_status(_ERROR, described(exception, shown=self._origin.shows_exceptions))
 
     def __exit__(
         self,
@@ -449,21 +442,3 @@ class Span(ApiSpan):
     def __repr__(self) -> str:
         state = "recording" if self.ended_ns is None else "ended"
         return f"<Span {self.name!r} {state}, {self.status_code.name}>"
-
-
-def text_of(exception: BaseException) -> str:
-    """What an exception says; its own ``__str__`` may be broken."""
-    try:
-        return str(exception)
-    except Exception:  # noqa: BLE001  # whatever it raises, and telemetry raises nothing
-        return f"<{type(exception).__name__} without text>"
-
-
-def _trace_of(exception: BaseException) -> str:
-    earlier: BaseException | None = exception
-    for _ in range(CHAIN_MAX):
-        if earlier is None:
-            break
-        earlier = earlier.__context__ if earlier.__cause__ is None else earlier.__cause__
-    lines = traceback.format_exception(exception, limit=-FRAMES_MAX, chain=earlier is None)
-    return "".join(lines)

@@ -73,6 +73,7 @@ def make_provider(settings: TracingSettings) -> tuple[api.TracerProvider, Lane[A
             resource=process_resource(settings.resource),
             sampling=settings.sampling,
             limits=settings.limits,
+            exceptions=settings.exceptions,
         )
         return light, light.lane
     lane: Lane[Any] = Lane(settings.limits.lane_spans, reserve=settings.limits.lane_reserve)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.telemetry.logs.sql import mask_sql
+from seawall.telemetry.redaction.sql import mask_sql
 from tests.telemetry.logs.lines import PLANTED
 
 

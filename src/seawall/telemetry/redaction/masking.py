@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote, quote_plus
 
-from seawall.telemetry.logs.redaction import MARGIN, Cut, Withheld
-from seawall.telemetry.logs.sql import mask_sql
+from seawall.telemetry.redaction.sql import mask_sql
+from seawall.telemetry.redaction.withholding import MARGIN, Cut, Withheld
 
 __all__ = ["MASK", "SECRETS_MAX", "SECRET_CHARS_MIN", "Masks"]
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from seawall.kernel.errors import BreakerOpen
-from seawall.telemetry.logs.failures import FRAMES_MAX, LINKS_MAX, MEMBERS_MAX, Failures, exception_of
-from seawall.telemetry.logs.redaction import Cut
+from seawall.telemetry.redaction.failures import FRAMES_MAX, LINKS_MAX, MEMBERS_MAX, Failures, exception_of
+from seawall.telemetry.redaction.withholding import Cut
 from tests.telemetry.logs.lines import PLANTED, check_exception
 
 RULES = Failures(frozenset({"seawall.kernel.errors.CallRejected", "ArithmeticError"}), 64)

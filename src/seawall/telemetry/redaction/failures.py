@@ -19,9 +19,9 @@ import sys
 from types import TracebackType
 from typing import Final
 
-from seawall.telemetry.logs.redaction import Withheld, cut, type_name, withheld
+from seawall.telemetry.redaction.withholding import Withheld, cut, type_name, withheld
 
-__all__ = ["FRAMES_MAX", "LINKS_MAX", "MEMBERS_MAX", "Failures", "exception_of"]
+__all__ = ["FRAMES_MAX", "LINKS_MAX", "MEMBERS_MAX", "Failures", "exception_of", "qualified", "stack_of"]
 
 FRAMES_MAX: Final = 40
 """Frames of one traceback; of more, the innermost are shown and the others counted."""
@@ -82,10 +82,10 @@ class Failures:
 
     def _describe(self, error: BaseException, seen: set[int]) -> dict[str, object]:
         seen.add(id(error))
-        told: dict[str, object] = {"type": _qualified(type(error)), "message": self._message(error)}
+        told: dict[str, object] = {"type": qualified(type(error)), "message": self.message(error)}
         if (code := _code(error)) is not None:
             told["code"] = code
-        told["stackTrace"] = _stack(_TRACEBACK.__get__(error))
+        told["stackTrace"] = stack_of(error)
         cause, context = _CAUSE.__get__(error), _CONTEXT.__get__(error)
         if cause is not None:
             self._link(told, "cause", cause, seen)
@@ -99,7 +99,7 @@ class Failures:
         if id(error) not in seen and len(seen) < LINKS_MAX:
             told[key] = self._describe(error, seen)
         else:
-            told[key] = {"type": _qualified(type(error))}
+            told[key] = {"type": qualified(type(error))}
 
     def _members(self, told: dict[str, object], members: tuple[BaseException, ...], seen: set[int]) -> None:
         shown: list[dict[str, object]] = []
@@ -111,8 +111,9 @@ class Failures:
         if len(members) > len(shown):
             told["omitted"] = len(members) - len(shown)
 
-    def _message(self, error: BaseException) -> str:
-        if any(_qualified(kind) in self._shown for kind in type(error).__mro__):
+    def message(self, error: BaseException) -> str:
+        """What may be shown of its text."""
+        if any(qualified(kind) in self._shown for kind in type(error).__mro__):
             try:
                 text = str(error)
             except Exception:  # noqa: BLE001 -- it is somebody's code
@@ -125,7 +126,8 @@ class Failures:
         return withheld(arguments[0]) if len(arguments) == 1 else withheld(arguments)
 
 
-def _qualified(kind: type) -> str:
+def qualified(kind: type) -> str:
+    """The name of a class with its module, unless that says nothing."""
     name, module = type_name(kind), kind.__dict__.get("__module__")
     if type(module) is not str or module in {"builtins", "__main__"}:
         return name
@@ -152,7 +154,9 @@ def _code(error: BaseException) -> str | None:
     return state if type(state) is str and _SQLSTATE.fullmatch(state) is not None else None
 
 
-def _stack(traceback: TracebackType | None) -> str:
+def stack_of(error: BaseException) -> str:
+    """The frames of its traceback, the innermost first: functions, files and lines, no values, no source."""
+    traceback: TracebackType | None = _TRACEBACK.__get__(error)
     frames: list[tuple[TracebackType, int]] = []
     count = 0
     while traceback is not None and count < _WALK_MAX:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.telemetry.logs.masking import MASK, SECRETS_MAX, Masks
-from seawall.telemetry.logs.redaction import Withheld, cut
+from seawall.telemetry.redaction.masking import MASK, SECRETS_MAX, Masks
+from seawall.telemetry.redaction.withholding import Withheld, cut
 from tests.telemetry.logs.lines import PLANTED
 
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\nMIIE{PLANTED}\n{PLANTED}\n-----END RSA PRIVATE KEY-----"

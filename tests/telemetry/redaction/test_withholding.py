@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from seawall.telemetry.logs.redaction import MARGIN, Cut, Redaction, Withheld, cut, type_name, withheld
+from seawall.telemetry.redaction.withholding import MARGIN, Cut, Redaction, Withheld, cut, type_name, withheld
 from tests.telemetry.logs.lines import PLANTED
 
 RULES = Redaction(frozenset({"shown"}), value_chars=16, keys_max=4)
