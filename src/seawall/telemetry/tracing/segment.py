@@ -41,7 +41,6 @@ accesses without a call, see ``lane``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -68,6 +67,7 @@ _REASONS: Final = ((FAILED, "error"), (BREAKER, "breaker"), (SLOW, "slow"), (RAT
 
 _RANDOM: Final = (1 << RANDOM_BITS) - 1
 _NEVER_S: Final = 1e9
+_LONG_AGO_NS: Final = -(1 << 63)
 
 
 class State(IntEnum):
@@ -224,6 +224,7 @@ class Segments:
         "_evicted",
         "_forked_ns",
         "_kept",
+        "_kept_alone",
         "_open",
         "_slow_ns",
         "_spans_abandoned",
@@ -267,10 +268,12 @@ class Segments:
         self.random_bits = random_bits
         self._wall_ns = wall_ns
         self.offset_ns = 0
-        self.read_again_ns: float = -math.inf
-        self._forked_ns: float = -math.inf
+        self.read_again_ns = _LONG_AGO_NS
+        self._forked_ns: int | None = None
         self._dropped = self._abandoned = self._evicted = 0
         self._kept: dict[int, int] = {reason: 0 for reason, _ in _REASONS}
+        # of one span each, so that those need no second count
+        self._kept_alone = self._kept.copy()
         self.spans_open = self._spans_kept = self._spans_dropped = self._spans_abandoned = 0
         self._spans_late = self._spans_rescued = 0
         self.after_end = self.detached_elsewhere = self.failed = self.processor_errors = 0
@@ -308,7 +311,7 @@ class Segments:
             trace_id = root._trace_id
             segment.owner = None
             segment.verdict = _DROPPED  # it was judged without; nobody is late for it
-        elif root.began_ns < self._forked_ns:
+        elif self._forked_ns is not None and root.began_ns < self._forked_ns:
             segment.owner = None
             segment.verdict = _ABANDONED
             self._abandoned += 1
@@ -322,28 +325,37 @@ class Segments:
         root._segment = segment
         return segment
 
-    def close_alone(self, root: Root, *, failed: bool) -> None:
+    def close_alone(
+        self,
+        root: Root,
+        random: int,
+        took_ns: int,
+        failed: bool,  # noqa: FBT001  # on the path of every span, where a keyword costs
+    ) -> None:
         """A local root that stands alone has ended: judge it.
 
         Args:
             root: Which; its trace id is set.
+            random: The trace id; its random bits count.
+            took_ns: How long it ran.
             failed: Whether its status is an error.
         """
-        reasons = FAILED if failed else 0
-        if root._trace_id & _RANDOM >= self._threshold:
-            reasons |= RATIO
-        if root.ended_ns - root.began_ns >= self._slow_ns:  # type: ignore[operator]  # it has ended
-            reasons |= SLOW
-        if reasons == 0:
+        if failed:
+            reason = FAILED
+        elif took_ns >= self._slow_ns:
+            reason = SLOW
+        elif random & _RANDOM >= self._threshold:
+            reason = RATIO
+        else:
             self._dropped += 1
             self._spans_dropped += 1
-        elif root.began_ns < self._forked_ns:
+            return
+        if self._forked_ns is not None and root.began_ns < self._forked_ns:
             self._abandoned += 1
             self._spans_abandoned += 1
-        else:
-            self._kept[reasons & -reasons] += 1
-            self._spans_kept += 1
-            self.lane.offer((root,), urgent=failed)
+            return
+        self._kept_alone[reason] += 1
+        self.lane.put(root, failed)
 
     def relieve(self, segment: Segment) -> bool:
         """There is no room for one more span of an open segment: make some.
@@ -409,7 +421,7 @@ class Segments:
         self.lane.offer(spans, urgent=urgent)
 
     def hold_first(self, segment: Segment, span: Member, *, failed: bool) -> None:
-        """The first child of a segment has ended, of which there may be more at once.
+        """The first child of a segment has ended, of which there may be more at once, or a late one.
 
         Args:
             segment: Which.
@@ -461,13 +473,13 @@ class Segments:
         """Counters; of one moment only while no other thread works."""
         return SegmentStatistics(
             open=len(self._open),
-            kept={name: self._kept[reason] for reason, name in _REASONS},
+            kept={name: self._kept[reason] + self._kept_alone[reason] for reason, name in _REASONS},
             dropped=self._dropped,
             abandoned=self._abandoned,
             evicted=self._evicted,
             spans_limit=self.spans_open_max,
             spans_open=self.spans_open,
-            spans_kept=self._spans_kept,
+            spans_kept=self._spans_kept + sum(self._kept_alone.values()),
             spans_dropped=self._spans_dropped,
             spans_abandoned=self._spans_abandoned,
             spans_late=self._spans_late,
