@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from benchmarks import harness
 from benchmarks.arms import loop, quiet_gc
 from benchmarks.harness import Arm, Estimate, Figure
-from benchmarks.quiet import QUIET, SLOWER
+from benchmarks.quiet import QUIET
 
 __all__ = [
     "OTEL",
@@ -25,7 +25,6 @@ __all__ = [
     "Found",
     "Part",
     "Row",
-    "after",
     "figure",
     "measure",
     "quiet",
@@ -77,7 +76,7 @@ def measure(
 
     Every round takes all rows in turn, so that each is measured over the whole time: a slow spell of the
     machine then costs all of them some rounds, and none of them all. Each row's part of a round is framed by
-    yardsticks; what counts are the parts in quiet moments, or the quietest quarter if those are fewer.
+    yardsticks; what counts is the quarter of the parts in the quietest moments, whatever came out in them.
 
     Args:
         rows: What is measured.
@@ -112,7 +111,9 @@ def measure(
                 after_ = QUIET.yardstick_ns()
                 taken[row.name].append(Part(max(before, after_), spent))
                 before = after_
-    return {row.name: _found(row, quiet(taken[row.name], QUIET.best_ns * SLOWER)) for row in rows}
+    for parts in taken.values():
+        QUIET.disturbed += sum(1 for part in parts if QUIET.disturbed_by(part.yardstick_ns))
+    return {row.name: _found(row, quiet(taken[row.name])) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,9 @@ class Part:
     spent: Mapping[str, float]
 
 
-def quiet(parts: Sequence[Part], limit_ns: float) -> list[Part]:
-    """Those whose yardstick was within the limit, or the quietest quarter if that is more."""
-    ordered = sorted(parts, key=lambda part: part.yardstick_ns)
-    within = sum(1 for part in ordered if part.yardstick_ns <= limit_ns)
-    QUIET.disturbed += len(ordered) - within
-    return ordered[: max(within, -(-len(ordered) // 4))]
+def quiet(parts: Sequence[Part]) -> list[Part]:
+    """The quarter with the fastest yardsticks."""
+    return sorted(parts, key=lambda part: part.yardstick_ns)[: -(-len(parts) // 4)]
 
 
 def _found(row: Row, parts: Sequence[Part]) -> Found:
@@ -169,13 +167,3 @@ def _goal(row: Row) -> list[str]:
 def times(ours: float, rivals: Mapping[str, float]) -> list[str]:
     """Each rival's cost in ours: ``"prometheus_client x 9.1"``; nothing beside a cost that isn't one."""
     return [f"{name} x {value / ours:.1f}" for name, value in rivals.items()] if ours > 0 else []
-
-
-def after(before: Callable[[], object], arm: Arm) -> Arm:
-    """The arm with ``before`` run ahead of each window, untimed."""
-
-    def run(number: int) -> float:
-        before()
-        return arm(number)
-
-    return run

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from benchmarks.quiet import QUIET
 from benchmarks.telemetering.costs import OURS, Part, Row, figure, measure, quiet, times
 from benchmarks.telemetering.delays import (
     NS_IN_MS,
@@ -105,20 +104,11 @@ def test_undisturbed_rounds_count_or_the_least_disturbed_quarter():
     assert quietest([lost, slow, lost, lost, lost], 11.0) == [slow, lost]
 
 
-def part(yardstick_ns, control, ours, theirs=1.0):
-    return Part(yardstick_ns, {"control": control, OURS: ours, "rival": theirs})
-
-
-def test_parts_in_quiet_moments_count_or_the_quietest_quarter():
-    before = QUIET.disturbed
-    try:
-        parts = [part(yardstick, 0, 0) for yardstick in (30, 10, 20, 11, 12)]
-        assert [one.yardstick_ns for one in quiet(parts, 11.5)] == [10, 11]
-        assert [one.yardstick_ns for one in quiet(parts, 5.0)] == [10, 11]
-        assert [one.yardstick_ns for one in quiet(parts, 100.0)] == [10, 11, 12, 20, 30]
-        assert QUIET.disturbed - before == 3 + 5 + 0
-    finally:
-        QUIET.disturbed = before
+def test_the_parts_in_the_quietest_moments_count_whatever_they_found():
+    parts = [Part(yardstick, {OURS: 1.0 / yardstick}) for yardstick in (30, 10, 20, 11, 12)]
+    assert [one.yardstick_ns for one in quiet(parts)] == [10, 11]
+    assert [one.yardstick_ns for one in quiet(parts[:4])] == [10]
+    assert quiet([]) == []
 
 
 def constant(seconds):
