@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from benchmarks.telemetering.delays import Load, Round
 
 DELAY_MS = 1.0
-QUICK_S = 12.0
+QUICK_S = 15.0
 """For all operations of a quick run."""
 RIVALS = ("opentelemetry-api", "opentelemetry-sdk", "prometheus-client", "protobuf", "uvicorn")
 PARTS = ("instruments", "spans", "headers", "pages", "delays")
@@ -72,7 +72,7 @@ def delay_figures(run: Run) -> None:
     from benchmarks.telemetering.costs import OTEL, PROMETHEUS
 
     both = pages.build()
-    ours = {"rounds": 12, "loads": 2} if run.quick else {"rounds": 80, "loads": 4}
+    ours = {"rounds": 24, "loads": 2} if run.quick else {"rounds": 80, "loads": 4}
     theirs = {"rounds": 4, "loads": 1} if run.quick else {"rounds": 20, "loads": 1}
 
     async def measured(what: AbstractAsyncContextManager[Load], much: Mapping[str, int]) -> list[Round]:
