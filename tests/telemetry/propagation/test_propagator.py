@@ -246,6 +246,12 @@ def test_takes_span_contexts_of_another_make() -> None:
     assert sent(Foreign(TraceState())) == {"traceparent": PARENT}
     assert sent(Foreign(TraceState(), is_valid=False)) == {}
 
+    for trace_id in (0, -1, 1 << 128):
+        lying, propagator = Foreign(TraceState()), Propagator()
+        lying.trace_id = trace_id
+        assert injected(set_span_in_context(ForeignSpan(lying), Context()), propagator) == {}
+        assert propagator.statistics().failures == 1
+
     class Child(SpanContext):
         pass
 

@@ -67,7 +67,11 @@ def test_threads_lose_nothing_and_never_overfill_it():
 
     def offer() -> None:
         for number in range(3_000):
-            lane.offer([number, number], urgent=number % 7 == 0)
+            if number % 3:
+                lane.offer([number, number], urgent=number % 7 == 0)
+            else:
+                lane.put(number, number % 7 == 0)
+                lane.put(number, number % 7 == 0)
 
     def take() -> None:
         nonlocal most
@@ -118,6 +122,17 @@ class LaneMachine(RuleBasedStateMachine):
         else:
             self.model += spans
             self.accepted += count
+
+    @rule(urgent=st.booleans())
+    def put(self, urgent: bool) -> None:
+        self.lane.put(self.number, urgent)
+        self.offered += 1
+        if self.closed or len(self.model) + 1 > (self.capacity if urgent else self.ordinary):
+            self.dropped[CLOSED if self.closed else FULL] += 1
+        else:
+            self.model.append(self.number)
+            self.accepted += 1
+        self.number += 1
 
     @rule(limit=st.integers(0, 12))
     def take(self, limit: int) -> None:

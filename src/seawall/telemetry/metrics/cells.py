@@ -100,9 +100,9 @@ class Counter(Cell):
     def inc(self, amount: float = 1, exemplar: Exemplar | None = None) -> None:
         """Add ``amount``, which is finite and not negative."""
         try:
-            # The usual step first: it saves three comparisons.
-            if amount == 1 and exemplar is None:
-                self.value += 1
+            # The usual step first: it saves three comparisons. Written out, since += shuffles the stack.
+            if exemplar is None and amount == 1:
+                self.value = self.value + 1
                 return
             if 0 <= amount < inf:
                 self.value += amount

@@ -31,8 +31,14 @@ from seawall.telemetry.propagation.baggage import to_entries, to_mapping
 from seawall.telemetry.propagation.state import CarriedState
 from seawall.telemetry.tracing import span_context
 from seawall.telemetry.tracing.current import SPAN_KEY, get_current
+from seawall.telemetry.tracing.span_context import make_remote
 from seawall.wire.tracecontext.baggage import format_baggage, parse_baggage
-from seawall.wire.tracecontext.traceparent import format_traceparent, parse_traceparent
+from seawall.wire.tracecontext.traceparent import (
+    FLAG_TEXTS,
+    KNOWN_FLAGS,
+    format_traceparent,
+    parse_traceparent,
+)
 from seawall.wire.tracecontext.tracestate import format_tracestate
 
 TRACEPARENT: Final = "traceparent"
@@ -91,19 +97,22 @@ class Propagator(TextMapPropagator):
             if span is not None:
                 parts = span.get_span_context()
                 if type(parts) is not span_context.TUPLE:
-                    parts = span_context.take_apart(parts)
+                    parts = _checked(span_context.take_apart(parts))
                 trace_id, span_id, _, flags, state, valid = parts
                 if valid:
-                    text = format_traceparent(trace_id, span_id, flags)
+                    # format_traceparent, without the call and without another look at the ids
+                    trace = trace_id.to_bytes(16).hex()
+                    text = f"00-{trace}-{span_id.to_bytes(8).hex()}{FLAG_TEXTS[flags & KNOWN_FLAGS]}"
                     if setter is default_setter:
                         carrier[TRACEPARENT] = text  # type: ignore[index]  # what the default setter does
                     else:
                         setter.set(carrier, TRACEPARENT, text)
                     if state is not DEFAULT_TRACE_STATE:
                         _inject_state(carrier, state, setter)
-            held = context.get(BAGGAGE_KEY)
-            if held and isinstance(held, dict):
-                self._inject_baggage(carrier, held, setter)
+            if BAGGAGE_KEY in context:
+                held = context[BAGGAGE_KEY]
+                if held and isinstance(held, dict):
+                    self._inject_baggage(carrier, held, setter)
         except Exception:  # noqa: BLE001  # foreign code, and no caller of ours may suffer from it
             self._failures += 1
 
@@ -123,9 +132,9 @@ class Propagator(TextMapPropagator):
         Returns:
             The context with what was found; the same one, if nothing was.
         """
-        found: dict[str, object] = {}
         if context is None:
             context = _ROOT
+        span = baggage = None
         try:
             # The default getter asks what kind of thing a value is, which takes longer than reading it.
             get: Callable[[str], Any] = (
@@ -133,26 +142,25 @@ class Propagator(TextMapPropagator):
             )
             value = get(TRACEPARENT)
             if value:
-                ids = parse_traceparent(value if value.__class__ is str else _only(value))
+                ids = parse_traceparent(value if type(value) is str else _only(value))
                 if ids is None:
                     self._rejected += 1
                 else:
-                    value = get(TRACESTATE)
                     trace_id, span_id, flags = ids
-                    state = CarriedState(_all(value)) if value else None
-                    found[SPAN_KEY] = NonRecordingSpan(
-                        span_context.make_span_context(
-                            trace_id, span_id, remote=True, flags=flags, state=state
-                        )
+                    value = get(TRACESTATE)
+                    span = NonRecordingSpan(
+                        make_remote(trace_id, span_id, flags, CarriedState(_all(value)))
+                        if value
+                        else make_remote(trace_id, span_id, flags, DEFAULT_TRACE_STATE)
                     )
             value = get(BAGGAGE)
             if value:
-                self._extract_baggage(found, value, context)
+                baggage = self._read_baggage(value, context)
         except Exception:  # noqa: BLE001  # foreign code, and no caller of ours may suffer from it
             self._failures += 1
-        if not found:
-            return context
-        return Context({**context, **found} if context else found)
+        if context or baggage is not None:
+            return _with(context, span, baggage)
+        return context if span is None else Context({SPAN_KEY: span})
 
     @property
     def fields(self) -> set[str]:
@@ -175,13 +183,33 @@ class Propagator(TextMapPropagator):
         if text:
             setter.set(carrier, BAGGAGE, text)
 
-    def _extract_baggage(self, found: dict[str, object], value: object, context: Context) -> None:
+    def _read_baggage(self, value: object, context: Context) -> dict[str, object] | None:
+        """The baggage of a field beside what the context has; ``None`` if there is none in the field."""
         entries, dropped = parse_baggage(_all(value))
         self._baggage_dropped += dropped
-        if entries:
-            held = context.get(BAGGAGE_KEY)
-            mapping = to_mapping(entries)
-            found[BAGGAGE_KEY] = {**held, **mapping} if isinstance(held, dict) else mapping
+        if not entries:
+            return None
+        held = context.get(BAGGAGE_KEY)
+        mapping = to_mapping(entries)
+        return {**held, **mapping} if isinstance(held, dict) else mapping
+
+
+def _checked(parts: tuple[int, int, bool, int, TraceState, bool]) -> tuple[Any, ...]:
+    """The same parts; raises if the ids are none, whatever their context says of itself."""
+    trace_id, span_id, *_, valid = parts
+    if valid:
+        format_traceparent(trace_id, span_id)
+    return parts
+
+
+def _with(context: Context, span: object, baggage: object) -> Context:
+    """The context with what was found; the same one, if nothing was."""
+    found: dict[str, object] = {}
+    if span is not None:
+        found[SPAN_KEY] = span
+    if baggage is not None:
+        found[BAGGAGE_KEY] = baggage
+    return Context({**context, **found}) if found else context
 
 
 def _inject_state(carrier: CarrierT, state: TraceState, setter: Setter[CarrierT]) -> None:

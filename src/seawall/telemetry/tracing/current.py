@@ -43,10 +43,7 @@ def enter(span: Span) -> Token[Context]:
     Returns:
         What :func:`leave` takes.
     """
-    context = Context(get_current())
-    # a Context refuses to be changed; this one nobody has seen yet
-    dict.__setitem__(context, SPAN_KEY, span)
-    return _set(context)
+    return _set(Context({**get_current(), SPAN_KEY: span}))
 
 
 def leave(token: Token[Context]) -> bool:

@@ -117,6 +117,24 @@ class Lane(Generic[Item]):
         self._queue.extend(spans)
         return True
 
+    def put(self, span: Item, urgent: bool) -> None:  # noqa: FBT001  # on the path of every span, where a keyword costs
+        """Offer one span, as :meth:`offer` does.
+
+        Args:
+            span: What is finished.
+            urgent: Whether the reserved room may be used.
+        """
+        self._offered += 1
+        if self._closed:
+            self._dropped_closed += 1
+            return
+        waiting = self._waiting + 1
+        if waiting > (self.capacity if urgent else self._ordinary):
+            self._dropped_full += 1
+            return
+        self._waiting = waiting
+        self._queue.append(span)
+
     def take(self, limit: int) -> list[Item]:
         """Take the oldest spans out.
 

@@ -85,16 +85,16 @@ class Origin:
                 # what most spans start with needs no copy of its values
                 length = self.value_length
                 for key, value in given.items():
-                    kind = type(value)
-                    if type(key) is not str or not key:
+                    if type(key) is not str:
                         break
+                    kind = type(value)
                     if kind is str:
                         if len(value) > length:
                             break
                     elif kind is not int and kind not in PLAIN:
                         break
                 else:
-                    if len(given) <= limit:
+                    if len(given) <= limit and "" not in given:
                         return given.copy()
             return take_over(given, limit, self.value_length) if given else None
         except Exception:  # noqa: BLE001  # a mapping of the caller's may raise anything, and telemetry raises nothing

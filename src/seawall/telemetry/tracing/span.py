@@ -59,11 +59,11 @@ class Span(ApiSpan):
 
     __slots__ = (
         "_attributes",
+        "_chance",
         "_offset_ns",
         "_origin",
         "_parent",
         "_segment",
-        "_trace_id",
         "began_ns",
         "ended_ns",
         "kind",
@@ -81,7 +81,7 @@ class Span(ApiSpan):
     _parent: Span | SpanContext | None
     _segment: Segment | None
     _offset_ns: int
-    _trace_id: int
+    _chance: float
 
     # What most spans never have is a default of the class: it costs nothing until it is set.
     status_description: str | None = None
@@ -105,12 +105,14 @@ class Span(ApiSpan):
         """
         origin = self._origin
         segments = origin.segments
-        trace_id = 0
+        chance = 0.0
         if self._segment is None:
-            parent = self._parent
-            trace_id = (segments.random_bits(128) or 1) if parent is None else parent.trace_id
+            # a function out of a slot is called faster by a name of its own
+            parent, draw = self._parent, segments.chance
+            chance = draw() if parent is None else segments.ratio.chance_of(parent.trace_id)
         if end_time is None or not isinstance(end_time, int):
-            ended = origin.now_ns()
+            now_ns = origin.now_ns
+            ended = now_ns()
         else:
             ended = end_time - self._offset_ns
         # between this test and the verdict, or the addition to a segment's spans, no other thread can run
@@ -118,19 +120,17 @@ class Span(ApiSpan):
             segments.after_end += 1
             return
         self.ended_ns = ended
-        failed = self.status_code is _ERROR
         segment = self._segment
+        failed = self.status_code is _ERROR
         if segment is None:
-            self._trace_id = trace_id
-            segments.close_alone(self, failed=failed)
+            self._chance = chance
+            segments.close_alone(self, ended - self.began_ns, failed)
         else:
             if failed:
                 segment.reasons |= FAILED
             if type(self._parent) is not Span:
                 segments.close(segment, self)
-            elif segment.owner is None:
-                segments.late(segment, self, failed=failed)
-            elif segment.spans is None:
+            elif segment.owner is None or segment.spans is None:
                 segments.hold_first(segment, self, failed=failed)
             else:
                 segment.spans.append(self)

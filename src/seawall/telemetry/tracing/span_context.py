@@ -7,15 +7,17 @@ still is that tuple is looked at once, when this module is imported; if not, the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags, TraceState
 
-__all__ = ["KNOWN_FLAGS", "RANDOM_FLAG", "TUPLE", "make_span_context", "take_apart"]
+__all__ = ["KNOWN_FLAGS", "RANDOM_FLAG", "TUPLE", "make_remote", "make_span_context", "take_apart"]
 
 RANDOM_FLAG: Final = int(TraceFlags.RANDOM_TRACE_ID)
 KNOWN_FLAGS: Final = int(TraceFlags.SAMPLED) | RANDOM_FLAG
 
+_new: Final[Callable[..., SpanContext]] = tuple.__new__
 _FLAGS: Final = tuple(TraceFlags(flags) for flags in range(KNOWN_FLAGS + 1))
 
 
@@ -44,7 +46,14 @@ def make_span_context(
         state = DEFAULT_TRACE_STATE
     if TUPLE is None:
         return SpanContext(trace_id, span_id, remote, _FLAGS[flags], state)
-    return tuple.__new__(SpanContext, (trace_id, span_id, remote, _FLAGS[flags], state, True))
+    return _new(SpanContext, (trace_id, span_id, remote, _FLAGS[flags], state, True))
+
+
+def make_remote(trace_id: int, span_id: int, flags: int, state: TraceState) -> SpanContext:
+    """As :func:`make_span_context`, of what came from another process; without keywords, which cost."""
+    if TUPLE is None:
+        return SpanContext(trace_id, span_id, True, _FLAGS[flags], state)
+    return _new(SpanContext, (trace_id, span_id, True, _FLAGS[flags], state, True))
 
 
 def take_apart(context: Any) -> tuple[int, int, bool, int, TraceState, bool]:  # noqa: ANN401  # of any make

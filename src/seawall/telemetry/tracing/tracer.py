@@ -61,10 +61,11 @@ class Tracer(api.Tracer):
         origin = self.origin
         segments = origin.segments
         parent: Any = get_current().get(SPAN_KEY) if context is None else _span_in(context)
+        now_ns = origin.now_ns
         span = Span()
-        span.began_ns = began = origin.now_ns()
+        span.began_ns = began = now_ns()
         segment = None
-        if type(parent) is Span:
+        if parent is not None and type(parent) is Span:
             segment = parent._segment or parent.segment
             # no call between the tests and the additions, so no other thread either
             if segment.owner is not segments or not (

@@ -23,7 +23,8 @@ KNOWN_FLAGS: Final = SAMPLED | RANDOM
 """The other bits belong to versions to come; whoever sends version 00 has to clear them."""
 
 # Two digits each way: looking a number up is faster than computing it.
-_FLAGS: Final = tuple(f"{flags:02x}" for flags in range(KNOWN_FLAGS + 1))
+FLAG_TEXTS: Final = tuple(f"-{flags:02x}" for flags in range(KNOWN_FLAGS + 1))
+"""How a ``traceparent`` ends, by its known flags."""
 _FLAGS_OF: Final = {f"{flags:02x}": flags & KNOWN_FLAGS for flags in range(256)}
 
 _OURS: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
@@ -67,11 +68,10 @@ def format_traceparent(trace_id: int, span_id: int, flags: int = 0) -> str:
     if trace_id and span_id:
         try:
             # Faster than a format with padding.
-            trace, span = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+            trace = trace_id.to_bytes(16).hex()
+            return f"00-{trace}-{span_id.to_bytes(8).hex()}{FLAG_TEXTS[flags & KNOWN_FLAGS]}"
         except OverflowError:
             pass
-        else:
-            return f"00-{trace}-{span}-{_FLAGS[flags & KNOWN_FLAGS]}"
     raise UsageError(
         f"trace_id = {trace_id!r}, span_id = {span_id!r}: must be 1 to 2**128 - 1 and 1 to 2**64 - 1"
     )

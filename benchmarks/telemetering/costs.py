@@ -1,0 +1,169 @@
+"""Rows of CPU time: ours and the rivals' arms over one control.
+
+All arms run interleaved in this interpreter; what is reported is the median over rounds of (arm - control) in
+the same round.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from benchmarks import harness
+from benchmarks.arms import loop, quiet_gc
+from benchmarks.harness import Arm, Estimate, Figure
+from benchmarks.quiet import QUIET
+
+__all__ = [
+    "OTEL",
+    "OURS",
+    "PROMETHEUS",
+    "Found",
+    "Part",
+    "Row",
+    "figure",
+    "measure",
+    "quiet",
+    "times",
+]
+
+OURS = "Seawall"
+PROMETHEUS = "prometheus_client"
+OTEL = "OpenTelemetry SDK"
+
+NS, MS = 1.0, 1e-6
+"""Nanoseconds in the unit of a row."""
+UNITS = {"ns": NS, "ms": MS}
+CONTROL = "control"
+WARM_UP = 5
+"""Before a window a fifth of it runs untimed, so a page is written once and not twice."""
+
+Found: TypeAlias = dict[str, Estimate]
+"""What one row's arms cost, by arm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One operation.
+
+    Attributes:
+        name: What is done.
+        arms: Who does it, ours under :data:`OURS`.
+        target: What ours may cost at most, in the row's unit; ``None`` for a row that is only shown.
+        goal: What it should cost; only told.
+        unit: ``"ns"`` or ``"ms"``.
+        control: What is done besides in every arm; an empty loop if left out.
+        number: Operations in a window.
+    """
+
+    name: str
+    arms: Mapping[str, Arm]
+    target: float | None = None
+    goal: float | None = None
+    unit: str = "ns"
+    control: Arm | None = None
+    number: int = 5_000
+
+
+def measure(
+    rows: Sequence[Row], *, rounds: int, number: int | None = None, within_s: float = math.inf
+) -> dict[str, Found]:
+    """What each arm costs above the control, in the row's unit, by the row's name.
+
+    Every round takes all rows in turn, so that each is measured over the whole time: a slow spell of the
+    machine then costs all of them some rounds, and none of them all. Each row's part of a round is framed by
+    yardsticks; what counts is the quarter of the parts in the quietest moments, whatever came out in them.
+
+    Args:
+        rows: What is measured.
+        rounds: How often.
+        number: Most operations in a window.
+        within_s: No round begins later than this, beyond a quarter of them.
+    """
+    until = time.monotonic() + within_s
+    dice = random.Random(1)
+    taken: dict[str, list[Part]] = {row.name: [] for row in rows}
+    plans = [
+        (row, {CONTROL: row.control or loop("pass"), **row.arms}, min(row.number, number or row.number))
+        for row in rows
+    ]
+    with quiet_gc():
+        for _row, arms, size in plans:
+            for arm in arms.values():
+                arm(max(1, size // 10))
+        for done in range(rounds):
+            if 4 * done >= rounds and time.monotonic() > until:
+                break
+            dice.shuffle(plans)
+            before = QUIET.yardstick_ns()
+            for row, arms, size in plans:
+                order = list(arms)
+                dice.shuffle(order)
+                spent = {}
+                for name in order:
+                    # What ran before has taken the processor's caches.
+                    arms[name](size // WARM_UP)
+                    spent[name] = arms[name](size) / size
+                after_ = QUIET.yardstick_ns()
+                taken[row.name].append(Part(max(before, after_), spent))
+                before = after_
+    for parts in taken.values():
+        QUIET.disturbed += sum(1 for part in parts if QUIET.disturbed_by(part.yardstick_ns))
+    return {row.name: _found(row, quiet(taken[row.name])) for row in rows}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One row's part of a round.
+
+    Attributes:
+        yardstick_ns: The slower one of the yardsticks around it.
+        spent: Seconds per operation, by arm.
+    """
+
+    yardstick_ns: float
+    spent: Mapping[str, float]
+
+
+def quiet(parts: Sequence[Part]) -> list[Part]:
+    """The quarter with the fastest yardsticks."""
+    return sorted(parts, key=lambda part: part.yardstick_ns)[: -(-len(parts) // 4)]
+
+
+def _found(row: Row, parts: Sequence[Part]) -> Found:
+    scale = UNITS[row.unit]
+    control = [part.spent[CONTROL] for part in parts]
+    found = {name: harness.over(control, [part.spent[name] for part in parts]) for name in row.arms}
+    return {
+        name: Estimate(one.median * scale, one.low * scale, one.high * scale, one.samples)
+        for name, one in found.items()
+    }
+
+
+def figure(row: Row, found: Mapping[str, Estimate]) -> Figure:
+    """The row with what was found."""
+    ours = found[OURS]
+    rivals = {name: one.median for name, one in found.items() if name != OURS}
+    return Figure(
+        figure=row.name,
+        value=round(ours.median, 3 if row.unit == "ms" else 1),
+        unit=row.unit,
+        op="<=" if row.target is not None else None,
+        target=row.target,
+        interval=(round(ours.low, 3), round(ours.high, 3)),
+        rivals={name: round(value, 3 if row.unit == "ms" else 1) for name, value in rivals.items()},
+        note="; ".join([*_goal(row), *times(ours.median, rivals)]) or None,
+    )
+
+
+def _goal(row: Row) -> list[str]:
+    return [] if row.goal is None else [f"goal {row.goal:g} {row.unit}"]
+
+
+def times(ours: float, rivals: Mapping[str, float]) -> list[str]:
+    """Each rival's cost in ours: ``"prometheus_client x 9.1"``; nothing beside a cost that isn't one."""
+    return [f"{name} x {value / ours:.1f}" for name, value in rivals.items()] if ours > 0 else []
