@@ -12,7 +12,6 @@ the server, both pgbench, the collector and both supervisors on another; the rat
 
 from __future__ import annotations
 
-import argparse
 import http.server
 import os
 import signal
@@ -29,9 +28,9 @@ from pathlib import Path
 from benchmarks import harness, interpreter
 from benchmarks.failing import onlooker
 from benchmarks.failing.front import Front, NoFrontError, Options, front
-from benchmarks.guard import newest_wheel
 from benchmarks.harness import Figure, Run, median_interval
-from benchmarks.proxying import endpoints, load, processes
+from benchmarks.journal import builds, options
+from benchmarks.proxying import load, processes
 from benchmarks.proxying.cluster import Cluster, NoServerError, cluster
 from benchmarks.proxying.endpoints import Build, Endpoint
 
@@ -210,23 +209,6 @@ def measure(
                 note=f"{each[ABSENT]:.2f} us absent, {each[WATCHED]:.2f} us {state.name}",
             )
         )
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """Add what only this benchmark has."""
-    parser.add_argument("--compiled-wheel", type=Path, help="compiled wheel to measure (make wheel)")
-
-
-def builds(run: Run, folder: Path) -> list[Build]:
-    """The builds that can be measured; the first of them alone in a quick run."""
-    found = [endpoints.pure()]
-    fast = endpoints.compiled(folder, run.options.compiled_wheel or newest_wheel())
-    if isinstance(fast, str):
-        run.say(f"compiled build not measured: {fast}")
-        run.details["compiled"] = fast
-    else:
-        found.append(fast)
-    return found[:1] if run.quick else found
 
 
 def body(run: Run) -> None:
