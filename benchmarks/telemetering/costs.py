@@ -39,6 +39,8 @@ NS, MS = 1.0, 1e-6
 """Nanoseconds in the unit of a row."""
 UNITS = {"ns": NS, "ms": MS}
 CONTROL = "control"
+LEAST = 8
+"""Parts that a median and its interval are made of."""
 WARM_UP = 5
 """Before a window a fifth of it runs untimed, so a page is written once and not twice."""
 
@@ -76,7 +78,7 @@ def measure(
 
     Every round takes all rows in turn, so that each is measured over the whole time: a slow spell of the
     machine then costs all of them some rounds, and none of them all. Each row's part of a round is framed by
-    yardsticks; what counts is the quarter of the parts in the quietest moments, whatever came out in them.
+    yardsticks; what counts is the eighth of the parts in the quietest moments, whatever came out in them.
 
     Args:
         rows: What is measured.
@@ -130,8 +132,8 @@ class Part:
 
 
 def quiet(parts: Sequence[Part]) -> list[Part]:
-    """The quarter with the fastest yardsticks."""
-    return sorted(parts, key=lambda part: part.yardstick_ns)[: -(-len(parts) // 4)]
+    """The eighth with the fastest yardsticks, but no less than :data:`LEAST` parts."""
+    return sorted(parts, key=lambda part: part.yardstick_ns)[: max(len(parts) // 8, LEAST)]
 
 
 def _found(row: Row, parts: Sequence[Part]) -> Found:

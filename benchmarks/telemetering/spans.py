@@ -69,7 +69,7 @@ def rows() -> list[Row]:
     return [
         *kept,
         Row(
-            name="the first of these and the ids an export asks for",
+            name="span start and end, sampled, queued, and the ids that an export asks for",
             arms={OURS: ours(asked, 1)},
             number=WINDOW,
         ),

@@ -105,10 +105,12 @@ def test_undisturbed_rounds_count_or_the_least_disturbed_quarter():
 
 
 def test_the_parts_in_the_quietest_moments_count_whatever_they_found():
-    parts = [Part(yardstick, {OURS: 1.0 / yardstick}) for yardstick in (30, 10, 20, 11, 12)]
-    assert [one.yardstick_ns for one in quiet(parts)] == [10, 11]
-    assert [one.yardstick_ns for one in quiet(parts[:4])] == [10]
-    assert quiet([]) == []
+    parts = [Part(float(yardstick * 7 % 100), {OURS: 1.0 / (yardstick + 1)}) for yardstick in range(100)]
+    assert [one.yardstick_ns for one in quiet(parts)] == list(range(100 // 8))
+    assert [one.yardstick_ns for one in quiet(parts[:20])] == sorted(
+        number * 7 % 100 for number in range(20)
+    )[:8]
+    assert len(quiet(parts[:3])) == 3
 
 
 def constant(seconds):
