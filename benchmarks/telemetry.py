@@ -51,9 +51,9 @@ def cost_figures(run: Run) -> None:
     made = {"instruments": instruments.rows, "spans": spans.rows, "headers": headers.rows}
     small = [row for part, rows in made.items() if wanted(run, part) for row in rows()]
     if run.quick:
-        found = costs.measure(small, rounds=48, number=1_000, within_s=QUICK_S)
+        found = costs.measure(small, rounds=64, number=1_000, within_s=QUICK_S)
     else:
-        found = costs.measure(small, rounds=120, number=2_000)
+        found = costs.measure(small, rounds=160, number=2_000)
     large = pages.rows(pages.build()) if wanted(run, "pages") else []
     found |= costs.measure(large, rounds=8 if run.quick else 40)
     recorded = recorded_ns(harness.RESULTS / "telemetry.json")
@@ -72,7 +72,7 @@ def delay_figures(run: Run) -> None:
     from benchmarks.telemetering.costs import OTEL, PROMETHEUS
 
     both = pages.build()
-    ours = {"rounds": 24, "loads": 2} if run.quick else {"rounds": 80, "loads": 4}
+    ours = {"rounds": 24, "loads": 2} if run.quick else {"rounds": 48, "loads": 4}
     theirs = {"rounds": 4, "loads": 1} if run.quick else {"rounds": 20, "loads": 1}
 
     async def measured(what: AbstractAsyncContextManager[Load], much: Mapping[str, int]) -> list[Round]:

@@ -1,7 +1,7 @@
 """Rows of CPU time: ours and the rivals' arms over one control.
 
-All arms run interleaved in this interpreter; what is reported is the median over rounds of (arm - control) in
-the same round.
+All arms run interleaved in this interpreter; what is reported is the median over windows of (arm - control),
+taken one right after the other.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from benchmarks import harness
 from benchmarks.arms import loop, quiet_gc
-from benchmarks.harness import Arm, Estimate, Figure
+from benchmarks.harness import Arm, Estimate, Figure, median_interval
 from benchmarks.quiet import QUIET
 
 __all__ = [
@@ -23,8 +22,8 @@ __all__ = [
     "OURS",
     "PROMETHEUS",
     "Found",
-    "Part",
     "Row",
+    "Window",
     "figure",
     "measure",
     "quiet",
@@ -38,7 +37,8 @@ OTEL = "OpenTelemetry SDK"
 NS, MS = 1.0, 1e-6
 """Nanoseconds in the unit of a row."""
 UNITS = {"ns": NS, "ms": MS}
-CONTROL = "control"
+LEAST = 8
+"""Windows that a median and its interval are made of."""
 WARM_UP = 5
 """Before a window a fifth of it runs untimed, so a page is written once and not twice."""
 
@@ -74,9 +74,10 @@ def measure(
 ) -> dict[str, Found]:
     """What each arm costs above the control, in the row's unit, by the row's name.
 
-    Every round takes all rows in turn, so that each is measured over the whole time: a slow spell of the
-    machine then costs all of them some rounds, and none of them all. Each row's part of a round is framed by
-    yardsticks; what counts is the quarter of the parts in the quietest moments, whatever came out in them.
+    Every round takes all arms of all rows in turn, each with its control beside it, so that each is measured
+    over the whole time: a slow spell of the machine then costs all of them some windows, and none of them
+    all. Each window is framed by yardsticks; what counts is the eighth of an arm's windows in the quietest
+    moments, whatever came out in them.
 
     Args:
         rows: What is measured.
@@ -85,63 +86,54 @@ def measure(
         within_s: No round begins later than this, beyond a quarter of them.
     """
     until = time.monotonic() + within_s
+    windows: dict[tuple[str, str], list[Window]] = {(row.name, name): [] for row in rows for name in row.arms}
     dice = random.Random(1)
-    taken: dict[str, list[Part]] = {row.name: [] for row in rows}
-    plans = [
-        (row, {CONTROL: row.control or loop("pass"), **row.arms}, min(row.number, number or row.number))
+    arms = [
+        (taken, row.control or loop("pass"), arm, min(row.number, number or row.number))
         for row in rows
+        for arm, taken in ((arm, windows[row.name, name]) for name, arm in row.arms.items())
     ]
     with quiet_gc():
-        for _row, arms, size in plans:
-            for arm in arms.values():
-                arm(max(1, size // 10))
         for done in range(rounds):
             if 4 * done >= rounds and time.monotonic() > until:
                 break
-            dice.shuffle(plans)
+            dice.shuffle(arms)
             before = QUIET.yardstick_ns()
-            for row, arms, size in plans:
-                order = list(arms)
-                dice.shuffle(order)
-                spent = {}
-                for name in order:
-                    # What ran before has taken the processor's caches.
-                    arms[name](size // WARM_UP)
-                    spent[name] = arms[name](size) / size
-                after_ = QUIET.yardstick_ns()
-                taken[row.name].append(Part(max(before, after_), spent))
-                before = after_
-    for parts in taken.values():
-        QUIET.disturbed += sum(1 for part in parts if QUIET.disturbed_by(part.yardstick_ns))
-    return {row.name: _found(row, quiet(taken[row.name])) for row in rows}
+            for taken, control, arm, size in arms:
+                # What ran before has taken the processor's caches.
+                arm(size // WARM_UP)
+                spent = arm(size) - control(size)
+                after = QUIET.yardstick_ns()
+                taken.append(Window(max(before, after), spent / size))
+                before = after
+    for taken in windows.values():
+        QUIET.disturbed += sum(1 for window in taken if QUIET.disturbed_by(window.yardstick_ns))
+    return {
+        row.name: {name: _estimate(windows[row.name, name], UNITS[row.unit]) for name in row.arms}
+        for row in rows
+    }
 
 
 @dataclass(frozen=True)
-class Part:
-    """One row's part of a round.
+class Window:
+    """One time that an arm ran.
 
     Attributes:
         yardstick_ns: The slower one of the yardsticks around it.
-        spent: Seconds per operation, by arm.
+        spent: Seconds per operation above the control.
     """
 
     yardstick_ns: float
-    spent: Mapping[str, float]
+    spent: float
 
 
-def quiet(parts: Sequence[Part]) -> list[Part]:
-    """The quarter with the fastest yardsticks."""
-    return sorted(parts, key=lambda part: part.yardstick_ns)[: -(-len(parts) // 4)]
+def quiet(windows: Sequence[Window]) -> list[Window]:
+    """The eighth with the fastest yardsticks, but no less than :data:`LEAST`."""
+    return sorted(windows, key=lambda window: window.yardstick_ns)[: max(len(windows) // 8, LEAST)]
 
 
-def _found(row: Row, parts: Sequence[Part]) -> Found:
-    scale = UNITS[row.unit]
-    control = [part.spent[CONTROL] for part in parts]
-    found = {name: harness.over(control, [part.spent[name] for part in parts]) for name in row.arms}
-    return {
-        name: Estimate(one.median * scale, one.low * scale, one.high * scale, one.samples)
-        for name, one in found.items()
-    }
+def _estimate(windows: Sequence[Window], scale: float) -> Estimate:
+    return median_interval([window.spent * 1e9 * scale for window in quiet(windows)])
 
 
 def figure(row: Row, found: Mapping[str, Estimate]) -> Figure:

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from benchmarks.telemetering.costs import OURS, Part, Row, figure, measure, quiet, times
+from benchmarks.telemetering import costs
+from benchmarks.telemetering.costs import OURS, Row, figure, measure, quiet, times
 from benchmarks.telemetering.delays import (
     NS_IN_MS,
     Round,
@@ -104,11 +105,12 @@ def test_undisturbed_rounds_count_or_the_least_disturbed_quarter():
     assert quietest([lost, slow, lost, lost, lost], 11.0) == [slow, lost]
 
 
-def test_the_parts_in_the_quietest_moments_count_whatever_they_found():
-    parts = [Part(yardstick, {OURS: 1.0 / yardstick}) for yardstick in (30, 10, 20, 11, 12)]
-    assert [one.yardstick_ns for one in quiet(parts)] == [10, 11]
-    assert [one.yardstick_ns for one in quiet(parts[:4])] == [10]
-    assert quiet([]) == []
+def test_the_windows_in_the_quietest_moments_count_whatever_they_found():
+    windows = [costs.Window(float(number * 7 % 100), 1.0 / (number + 1)) for number in range(100)]
+    assert [one.yardstick_ns for one in quiet(windows)] == list(range(100 // 8))
+    few = sorted(number * 7 % 100 for number in range(20))
+    assert [one.yardstick_ns for one in quiet(windows[:20])] == few[:8]
+    assert len(quiet(windows[:3])) == 3
 
 
 def constant(seconds):

@@ -7,8 +7,7 @@ from opentelemetry import trace as api
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from seawall.telemetry.tracing.provider import TracerProvider
-from seawall.telemetry.tracing.ratio import CHANCE_BITS
-from seawall.telemetry.tracing.settings import RANDOM_BITS, Limits, Sampling
+from seawall.telemetry.tracing.settings import Limits, Sampling
 from seawall.telemetry.tracing.span import Span
 
 WALL_START_NS = 1_700_000_000_000_000_000
@@ -25,7 +24,6 @@ class Dice(Random):
     def __init__(self, bits: int = DROP_BITS) -> None:
         super().__init__()
         self.bits = bits
-        self.chances = 0
         self.traces = 0
         self.spans = 0
         self.seeded = 0
@@ -34,14 +32,8 @@ class Dice(Random):
         if bits == 64:
             self.spans += 1
             return self.spans
-        if bits == RANDOM_BITS - CHANCE_BITS:
-            return self.bits % (1 << bits)
         self.traces += 1
-        return self.traces if bits == 128 - RANDOM_BITS else self.traces << RANDOM_BITS | self.bits
-
-    def random(self) -> float:
-        self.chances += 1
-        return (self.bits >> (RANDOM_BITS - CHANCE_BITS)) / (1 << CHANCE_BITS)
+        return self.traces << 56 | self.bits
 
     def seed(self, *arguments: object) -> None:
         self.seeded = getattr(self, "seeded", 0) + 1

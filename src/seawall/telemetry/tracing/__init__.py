@@ -3,11 +3,10 @@
 What it is not: an exporter (it fills a lane, somebody else empties it), and not the OpenTelemetry SDK, whose
 provider can be used in its place.
 
-Reading order: ``settings`` (what users write), ``segment`` (the table by which spans are kept), ``ratio``,
-``lane``, ``span``, ``tracer``, ``provider``; then ``attributes``, ``failing``, ``readable`` and ``json_text``
-(what spans are made of, and how they look), ``span_context``, ``current`` and ``activation`` (identities, and
-spans around code), ``origin`` (what a tracer's spans share), ``processors`` (the SDK's), ``manual`` and
-``switch``.
+Reading order: ``settings`` (what users write), ``segment`` (the table by which spans are kept), ``lane``,
+``span``, ``tracer``, ``provider``; then ``attributes``, ``failing``, ``readable`` and ``json_text`` (what
+spans are made of, and how they look), ``span_context``, ``current`` and ``activation`` (identities, and spans
+around code), ``origin`` (what a tracer's spans share), ``processors`` (the SDK's), ``manual`` and ``switch``.
 """
 
 from seawall.telemetry.tracing.activation import Activation

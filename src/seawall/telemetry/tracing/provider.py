@@ -96,7 +96,6 @@ class TracerProvider(api.TracerProvider):
             sampling=sampling if sampling is not None else Sampling(),
             limits=self._limits,
             random_bits=self._dice.getrandbits,
-            chance=self._dice.random,
             wall_ns=wall_ns,
         )
         self._processors = Processors(self.segments)

@@ -18,8 +18,7 @@ and judged once::
     abandoned  a late child ends                abandoned  forgotten
 
 A local root that has no child and that nobody has asked who it is stands *alone*: it has no segment and is in
-no table, and is judged by itself when it ends. It gets a segment when one of the two happens, and a trace id,
-if the trace begins with it; to be judged it needs none (``ratio``).
+no table, and is judged by itself when it ends. It gets a segment when one of the two happens.
 
 ``kept`` needs one reason: a span that failed, a breaker event, a slow local root, or the ratio, which looks
 at the random bits of the trace id and so says the same in every process.
@@ -50,8 +49,7 @@ from typing import Any, Final, Protocol, final
 from opentelemetry.trace import SpanContext, TraceState
 
 from seawall.telemetry.tracing.lane import Lane
-from seawall.telemetry.tracing.ratio import Ratio
-from seawall.telemetry.tracing.settings import Limits, Sampling
+from seawall.telemetry.tracing.settings import RANDOM_BITS, Limits, Sampling
 from seawall.telemetry.tracing.span_context import KNOWN_FLAGS, RANDOM_FLAG
 
 __all__ = ["Segment", "SegmentStatistics", "Segments", "State"]
@@ -67,7 +65,9 @@ WALL_CLOCK_READ_NS: Final = 1_000_000_000
 _REASONS: Final = ((FAILED, "error"), (BREAKER, "breaker"), (SLOW, "slow"), (RATIO, "ratio"))
 """Why a segment is kept, the weightiest first; it is counted under that one."""
 
+_RANDOM: Final = (1 << RANDOM_BITS) - 1
 _NEVER_S: Final = 1e9
+_LONG_AGO_NS: Final = -(1 << 63)
 
 
 class State(IntEnum):
@@ -98,12 +98,12 @@ class Root(Member, Protocol):
     Attributes:
         _segment: Its segment; ``None`` if it stands alone.
         _parent: The remote parent, if it has one.
-        _chance: Drawn when it ends alone: what the random bits of its trace id will be, if somebody asks.
+        _trace_id: Set when it ends alone.
     """
 
     _segment: Segment | None
     _parent: Any
-    _chance: float
+    _trace_id: int
 
 
 @final
@@ -206,7 +206,6 @@ class Segments:
         sampling: How segments are judged.
         limits: What is bounded.
         random_bits: Where ids come from: gives a whole number of so many random bits.
-        chance: Gives a number from 0 to below 1, of 53 random bits.
         wall_ns: Nanoseconds since 1970.
 
     Attributes:
@@ -215,8 +214,7 @@ class Segments:
         segment_spans_max: How many one segment may have.
         offset_ns: Wall clock minus monotonic clock.
         read_again_ns: When the clocks have to be compared again.
-        random_bits, chance: As given.
-        ratio: Which traces are kept without another reason.
+        random_bits: As given.
         breaker_events: How the names of breaker events begin.
     """
 
@@ -228,24 +226,22 @@ class Segments:
         "_kept",
         "_kept_alone",
         "_open",
-        "_share",
         "_slow_ns",
         "_spans_abandoned",
         "_spans_dropped",
         "_spans_kept",
         "_spans_late",
         "_spans_rescued",
+        "_threshold",
         "_wall_ns",
         "after_end",
         "breaker_events",
-        "chance",
         "detached_elsewhere",
         "failed",
         "lane",
         "offset_ns",
         "processor_errors",
         "random_bits",
-        "ratio",
         "read_again_ns",
         "segment_spans_max",
         "spans_open",
@@ -259,20 +255,20 @@ class Segments:
         sampling: Sampling,
         limits: Limits,
         random_bits: Callable[[int], int],
-        chance: Callable[[], float],
         wall_ns: Callable[[], int],
     ) -> None:
-        self.lane, self.breaker_events = lane, sampling.breaker_events
-        self.ratio = Ratio(sampling.threshold)
-        self._share = self.ratio.share
+        self.lane = lane
+        self.breaker_events = sampling.breaker_events
+        self._threshold = sampling.threshold
         # whole, for a whole number is slow to compare with a float
         self._slow_ns = round(min(sampling.slow_s, _NEVER_S) * 1e9)
-        self.spans_open_max, self.segment_spans_max = limits.open_spans, limits.segment_spans
+        self.spans_open_max = limits.open_spans
+        self.segment_spans_max = limits.segment_spans
         self._open: dict[Segment, None] = {}
-        self.random_bits, self.chance = random_bits, chance
+        self.random_bits = random_bits
         self._wall_ns = wall_ns
         self.offset_ns = 0
-        self.read_again_ns = -(1 << 63)
+        self.read_again_ns = _LONG_AGO_NS
         self._forked_ns: int | None = None
         self._dropped = self._abandoned = self._evicted = 0
         self._kept: dict[int, int] = {reason: 0 for reason, _ in _REASONS}
@@ -301,23 +297,18 @@ class Segments:
         segment.spans = None
         segment.started = 1
         segment.remote = parent = root._parent
-        while True:
-            ended = root.ended_ns is not None
-            chance = root._chance if ended and root._segment is None else 0.0
-            if parent is not None:
-                trace_id = parent.trace_id
-            else:  # all zeros is no trace id
-                draw = self.random_bits
-                trace_id = self.ratio.id_with(chance, draw) if ended else draw(128) or 1
-            by_ratio = self.ratio.keeps(trace_id)
-            if self.spans_open >= self.spans_open_max:
-                self._make_room()
-            # no call from here on, and so no other thread; one that came before may have ended it
-            if ended is (root.ended_ns is not None):
-                break
+        trace_id = 0
+        if parent is not None:
+            trace_id = parent.trace_id
+        elif root.ended_ns is None:
+            trace_id = self.random_bits(128) or 1  # all zeros is no trace id
+        if self.spans_open >= self.spans_open_max:
+            self._make_room()
+        # no call from here on, and so no other thread
         if root._segment is not None:
             return root._segment
-        if ended:
+        if root.ended_ns is not None:
+            trace_id = root._trace_id
             segment.owner = None
             segment.verdict = _DROPPED  # it was judged without; nobody is late for it
         elif self._forked_ns is not None and root.began_ns < self._forked_ns:
@@ -330,15 +321,22 @@ class Segments:
             self._open[segment] = None
             self.spans_open += 1
         segment.trace_id = trace_id
-        segment.reasons = RATIO if by_ratio else 0
+        segment.reasons = RATIO if trace_id & _RANDOM >= self._threshold else 0
         root._segment = segment
         return segment
 
-    def close_alone(self, root: Root, took_ns: int, failed: bool) -> None:  # noqa: FBT001  # a keyword costs
+    def close_alone(
+        self,
+        root: Root,
+        random: int,
+        took_ns: int,
+        failed: bool,  # noqa: FBT001  # on the path of every span, where a keyword costs
+    ) -> None:
         """A local root that stands alone has ended: judge it.
 
         Args:
-            root: Which; its chance is drawn.
+            root: Which; its trace id is set.
+            random: The trace id; its random bits count.
             took_ns: How long it ran.
             failed: Whether its status is an error.
         """
@@ -346,7 +344,7 @@ class Segments:
             reason = FAILED
         elif took_ns >= self._slow_ns:
             reason = SLOW
-        elif root._chance >= self._share:
+        elif random & _RANDOM >= self._threshold:
             reason = RATIO
         else:
             self._dropped += 1
@@ -493,5 +491,7 @@ class Segments:
         )
 
     def __repr__(self) -> str:
-        spans = f"{self.spans_open} of {self.spans_open_max} spans"
-        return f"<Segments {len(self._open)} open with {spans}, evicted={self._evicted}>"
+        return (
+            f"<Segments {len(self._open)} open with {self.spans_open} of {self.spans_open_max} spans,"
+            f" evicted={self._evicted}>"
+        )

@@ -59,11 +59,11 @@ class Span(ApiSpan):
 
     __slots__ = (
         "_attributes",
-        "_chance",
         "_offset_ns",
         "_origin",
         "_parent",
         "_segment",
+        "_trace_id",
         "began_ns",
         "ended_ns",
         "kind",
@@ -81,7 +81,7 @@ class Span(ApiSpan):
     _parent: Span | SpanContext | None
     _segment: Segment | None
     _offset_ns: int
-    _chance: float
+    _trace_id: int
 
     # What most spans never have is a default of the class: it costs nothing until it is set.
     status_description: str | None = None
@@ -105,11 +105,11 @@ class Span(ApiSpan):
         """
         origin = self._origin
         segments = origin.segments
-        chance = 0.0
+        trace_id = 0
         if self._segment is None:
             # a function out of a slot is called faster by a name of its own
-            parent, draw = self._parent, segments.chance
-            chance = draw() if parent is None else segments.ratio.chance_of(parent.trace_id)
+            parent, draw = self._parent, segments.random_bits
+            trace_id = (draw(128) or 1) if parent is None else parent.trace_id
         if end_time is None or not isinstance(end_time, int):
             now_ns = origin.now_ns
             ended = now_ns()
@@ -123,8 +123,8 @@ class Span(ApiSpan):
         segment = self._segment
         failed = self.status_code is _ERROR
         if segment is None:
-            self._chance = chance
-            segments.close_alone(self, ended - self.began_ns, failed)
+            self._trace_id = trace_id
+            segments.close_alone(self, trace_id, ended - self.began_ns, failed)
         else:
             if failed:
                 segment.reasons |= FAILED
