@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from seawall.proxy.observing import Companion
     from seawall.proxy.supervisor import Running
 
-__all__ = ["Together", "check_servers", "in_front_of", "promoting", "run_proxy", "run_together"]
+__all__ = [
+    "Together",
+    "check_servers",
+    "in_front_of",
+    "is_observable",
+    "promoting",
+    "run_proxy",
+    "run_together",
+]
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 PLACEHOLDER: Final = "localhost:1"
@@ -81,30 +89,44 @@ def run_proxy(
     """
     from seawall.proxy import supervisor  # noqa: PLC0415 -- brings the event loop, which a mistake doesn't need
 
-    with _written_down(loaded.observation.logs):
+    with _written_down(loaded.observation.logs) as lines:
         logger = logging.getLogger("seawall.proxy")
-        companion = _companion(loaded, logger.warning) if observed else None
+        companion = _companion(loaded, logger.warning, lines) if observed else None
         return supervisor.run(loaded.settings, on_ready, log=logger.warning, hooks=hooks, companion=companion)
 
 
 @contextlib.contextmanager
-def _written_down(logs: Logs) -> Iterator[None]:
-    """Have lines written to standard error: structured ones, if what that needs is installed."""
+def _written_down(logs: Logs) -> Iterator[Callable[[], Mapping[str, int]]]:
+    """Have lines written to standard error: structured ones, if what that needs is installed.
+
+    Gives what counts them.
+    """
     try:
         from seawall.telemetry.logs import LogSettings, configure  # noqa: PLC0415 -- an extra
     except ImportError:
         logging.basicConfig(level=logs.level, format=LOG_FORMAT, stream=sys.stderr)
-        yield
+        yield dict
         return
     # Arguments of the proxy's own lines are names, numbers and reasons; what is secret is masked even so.
     written = LogSettings(
         service="seawall-proxy", level=logs.level, format=logs.form, argument_loggers=("seawall.proxy",)
     )
-    with configure(written):
-        yield
+    with configure(written) as handle:
+        yield lambda: dataclasses.asdict(handle.statistics())
 
 
-def _companion(loaded: config.Loaded, log: Callable[[str], None]) -> Companion | None:
+def is_observable() -> bool:
+    """Whether what serves metrics and status is installed."""
+    try:
+        from seawall.app.observation import companion  # noqa: F401, PLC0415 -- an extra
+    except ImportError:
+        return False
+    return True
+
+
+def _companion(
+    loaded: config.Loaded, log: Callable[[str], None], lines: Callable[[], Mapping[str, int]]
+) -> Companion | None:
     """What looks on; ``None`` if nothing is to, or what it needs is not installed."""
     wanted = loaded.observation
     if not (wanted.metrics.enabled or wanted.status.enabled or wanted.tracing.enabled):
@@ -114,7 +136,7 @@ def _companion(loaded: config.Loaded, log: Callable[[str], None]) -> Companion |
     except ImportError as missing:
         log(f"no metrics, status or traces: {missing.name} is not installed; seawall[telemetry] brings it")
         return None
-    return ObservingCompanion(wanted, loaded.settings, log)
+    return ObservingCompanion(wanted, loaded.settings, log, lines)
 
 
 def check_servers(settings: ProxySettings) -> Report:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -53,6 +53,7 @@ class ObservingCompanion:
         settings: What the telemetry is told.
         proxy: What the proxy is told.
         log: Takes a line about what fails here.
+        lines: Counts of what was logged.
 
     Raises:
         PolicyError: A setting is out of range; every one of them is named.
@@ -60,11 +61,16 @@ class ObservingCompanion:
     """
 
     def __init__(
-        self, settings: ObservationSettings, proxy: ProxySettings, log: Callable[[str], None]
+        self,
+        settings: ObservationSettings,
+        proxy: ProxySettings,
+        log: Callable[[str], None],
+        lines: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._settings = settings
         self._proxy = proxy
         self._log = log
+        self._lines = lines
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[TelemetryServer] = []
         self._reader: socket.socket | None = None
@@ -78,6 +84,8 @@ class ObservingCompanion:
         self._shut: Callable[[], object] = lambda: None
         self.malformed = 0
         """Datagrams that were none of ours."""
+        self.failed = 0
+        """How often something here failed that should not have, and was gone without."""
         tracing = settings.tracing
         self._slow_s = tracing.slow_s or inf
         if tracing.enabled:
@@ -135,20 +143,22 @@ class ObservingCompanion:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for server in self._servers:
-            await server.stop()
+        await asyncio.gather(*(server.stop() for server in self._servers), return_exceptions=True)
         if self._news is not None:
             self._news.close()
         if self._reader is not None and self._channel is not None:
-            self._read()
             asyncio.get_running_loop().remove_reader(self._reader)
+            while self._read():  # the workers are gone, so there is an end to it
+                continue
             self._reader.close()
             self._channel.close()
+            self._reader = self._channel = None
         self._shut()
         if self._exporter is not None:
             await asyncio.to_thread(self._exporter.stop)
         if self._block is not None:
             self._block.close()
+            self._block = None
 
     def worker_ended(self, number: int) -> None:
         """A worker's process is gone: its gauges go, its totals stay."""
@@ -161,7 +171,11 @@ class ObservingCompanion:
         sent = exporter.statistics() if exporter is not None else None
         shown = writer.statistics() if writer is not None else None
         return Telemetry(
-            spans={"made": spans.made, "unsampled": spans.unsampled, "malformed": self.malformed}
+            spans={
+                "made": spans.made,
+                "unsampled": spans.unsampled,
+                "malformed": self.malformed,
+            }
             if spans is not None
             else {},
             export={
@@ -173,28 +187,39 @@ class ObservingCompanion:
             }
             if sent is not None
             else {},
-            logs={},
+            logs=self._lines(),
             scrapes=shown.scrapes if shown is not None else 0,
             series=shown.series if shown is not None else 0,
+            failed=self.failed + (self._news.errors if self._news is not None else 0),
         )
 
     # --- what comes in ------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        reader, spans = self._reader, self._spans
+    def _read(self) -> bool:
+        """Take some of what came; whether there may be more."""
+        reader = self._reader
+        if reader is None:
+            return False
         for _ in range(READS_MAX):
             try:
-                datagram = reader.recv(DATAGRAM_MAX) if reader is not None else b""
+                datagram = reader.recv(DATAGRAM_MAX)
             except OSError:
-                return
+                return False
+            self._take(datagram)
+        return True
+
+    def _take(self, datagram: bytes) -> None:
+        try:
+            records = unpack(datagram)
+        except ValueError:
+            self.malformed += 1
+            return
+        for record in records:
             try:
-                records = unpack(datagram)
-            except ValueError:
-                self.malformed += 1
-                continue
-            for record in records:
-                if spans is not None:
-                    spans.add(record)
+                if self._spans is not None:
+                    self._spans.add(record)
+            except Exception:  # noqa: BLE001 -- one query costs no other's span
+                self.failed += 1
 
     def _on_signal(self, signal: Signal) -> None:
         if self._spans is not None and isinstance(signal, FailoverEnded):
@@ -202,7 +227,10 @@ class ObservingCompanion:
 
     async def _tick(self, supervisor: Any, gauges: Gauges) -> None:  # noqa: ANN401
         while True:
-            gauges.show(supervisor.topology, supervisor.alive)
+            try:
+                gauges.show(supervisor.topology, supervisor.alive)
+            except Exception:  # noqa: BLE001 -- telemetry must not be what stops a supervisor, nor itself
+                self.failed += 1
             await asyncio.sleep(TICK_S)
 
     # --- what is served -----------------------------------------------------------------------------------
@@ -238,7 +266,7 @@ class ObservingCompanion:
         while True:
             try:
                 await server.start()
-            except SeawallError as error:
+            except (SeawallError, OSError) as error:
                 if str(error) != told:
                     self._log(f"telemetry is not served, and will be tried again: {error}")
                 told = str(error)

@@ -59,13 +59,12 @@ class Spans:
             self.unsampled += 1
             return
         ended_ns = _wall_ns(record.ended_at)
-        lasted_s = record.took_s + record.fitted_s + record.waited_s
         span = self._tracer.start_span(
             f"{record.command} {record.table}".rstrip(),
             context=parent,
             kind=SpanKind.CLIENT,
             attributes=self._attributes(record),
-            start_time=ended_ns - int(lasted_s * NS),
+            start_time=ended_ns - int((record.lead_s + record.took_s) * NS),
         )
         if record.sqlstate:
             span.set_status(Status(StatusCode.ERROR, record.sqlstate))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from seawall.app.observation.records import pack, record_of
-from seawall.proxy.watching import FACTS_MAX, Watch
+from seawall.proxy.watching import FACTS_MAX, Fact, Watch
 from seawall.telemetry.catalogue import CATALOGUE
 from seawall.telemetry.catalogue import proxy as rows
 from seawall.telemetry.metrics import Block, Layout, Registry, Sheet
@@ -84,6 +85,7 @@ class WorkerObserver:
         self._durations: dict[Any, tuple[list[int], float]] = {}
         self._round = 0
         self._lost = 0
+        """Facts that did not get into the channel."""
         registry = self._registry
         self._pools: tuple[tuple[Any, Callable[[Any], float]], ...] = (
             (registry.counter(rows.QUERIES), lambda pool: pool.queries),
@@ -114,20 +116,21 @@ class WorkerObserver:
     def swept(self, now: float) -> None:
         """Pass on what is worth a span; once a second, count."""
         del now
-        facts = self._worker.watch.take() if self._worker.watch.facts else []
-        if facts:
-            number = self._worker.number
-            for datagram, count in pack(record_of(fact, number) for fact in facts):
-                self._send(datagram, count)
-        if self._round % COUNT_EVERY == 0:
-            self.count()
+        if self._worker.watch.facts:
+            self._pass_on(self._worker.watch.take())
         self._round += 1
+        if self._round % COUNT_EVERY == 1:
+            self.count()
 
-    def _send(self, datagram: bytes, count: int) -> None:
+    def _pass_on(self, facts: list[Fact]) -> None:
+        number, sent = self._worker.number, 0
         try:
-            self._channel.send(datagram)
-        except OSError:  # full, too long, or nobody is there to read
-            self._lost += count
+            for datagram, count in pack(record_of(fact, number) for fact in facts):
+                with suppress(OSError):  # full, too long, or nobody is there to read
+                    self._channel.send(datagram)
+                    sent += count
+        finally:
+            self._lost += len(facts) - sent
 
     def count(self) -> None:
         """Bring the shared cells up to what the worker has counted."""
