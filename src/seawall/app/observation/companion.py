@@ -31,6 +31,7 @@ from seawall.telemetry.otlp import Exporter, from_environment
 from seawall.telemetry.otlp.settings import OtlpSettings
 from seawall.telemetry.serving import Access, Binding, Role, TelemetryServer, Tls, Token
 from seawall.telemetry.tracing import TracingSettings, make_provider
+from seawall.telemetry.tracing.lane import Lane
 from seawall.telemetry.tracing.settings import Sampling
 
 __all__ = ["ObservingCompanion"]
@@ -81,6 +82,7 @@ class ObservingCompanion:
         self._writer: Writer | None = None
         self._spans: Spans | None = None
         self._exporter: Exporter | None = None
+        self._lane: Lane[Any] | None = None
         self._shut: Callable[[], object] = lambda: None
         self.malformed = 0
         """Datagrams that were none of ours."""
@@ -103,6 +105,7 @@ class ObservingCompanion:
         backends = {backend.name: backend for backend in self._proxy.backends}
         self._spans = Spans(provider, backends, slow_s=self._slow_s, errors=tracing.errors)
         self._exporter = Exporter(lane, otlp)
+        self._lane = lane
         self._shut = getattr(provider, "shutdown", self._shut)
 
     @property
@@ -167,16 +170,17 @@ class ObservingCompanion:
 
     def telemetry(self) -> Telemetry:
         """How telemetry itself is."""
-        spans, exporter, writer = self._spans, self._exporter, self._writer
+        spans, lane, exporter, writer = self._spans, self._lane, self._exporter, self._writer
         sent = exporter.statistics() if exporter is not None else None
         shown = writer.statistics() if writer is not None else None
         return Telemetry(
             spans={
                 "made": spans.made,
                 "unsampled": spans.unsampled,
+                "dropped": sum(lane.statistics().dropped.values()),
                 "malformed": self.malformed,
             }
-            if spans is not None
+            if spans is not None and lane is not None
             else {},
             export={
                 "taken": sent.taken,

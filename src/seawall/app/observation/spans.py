@@ -11,7 +11,18 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider, get_current_span
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TracerProvider,
+    get_current_span,
+    set_span_in_context,
+)
 
 from seawall._version import __version__
 from seawall.app.observation.records import Record
@@ -53,11 +64,13 @@ class Spans:
         """Make a span of a query, if it is to have one."""
         carrier = {"traceparent": record.traceparent, "tracestate": record.tracestate}
         parent = PROPAGATOR.extract({name: value for name, value in carrier.items() if value})
-        sampled = get_current_span(parent).get_span_context().trace_flags.sampled
+        told = get_current_span(parent).get_span_context()
         failed = bool(record.sqlstate) and self._errors
-        if not (sampled or failed or record.took_s >= self._slow_s):
+        if not (told.trace_flags.sampled or failed or record.took_s >= self._slow_s):
             self.unsampled += 1
             return
+        if told.is_valid and not told.trace_flags.sampled:
+            parent = _sampled(told)
         ended_ns = _wall_ns(record.ended_at)
         span = self._tracer.start_span(
             f"{record.command} {record.table}".rstrip(),
@@ -111,6 +124,15 @@ class Spans:
         if record.sqlstate:
             found["db.response.status_code"] = found["error.type"] = record.sqlstate
         return found
+
+
+def _sampled(told: SpanContext) -> Context:
+    """A parent as if it was recorded: providers make no child of another, and this child is wanted."""
+    flags = TraceFlags(told.trace_flags | TraceFlags.SAMPLED)
+    context = SpanContext(
+        told.trace_id, told.span_id, is_remote=True, trace_flags=flags, trace_state=told.trace_state
+    )
+    return set_span_in_context(NonRecordingSpan(context))
 
 
 def _wall_ns(monotonic_s: float) -> int:
