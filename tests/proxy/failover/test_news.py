@@ -27,7 +27,14 @@ def test_a_change_has_both_sides():
 
 
 def entry(**changes):
-    told = {"at": 1e6, "began": 10.0, "old_primary": "one", "held": 10.5, "resumed": 12.0, "new_primary": "two"}
+    told = {
+        "at": 1e6,
+        "began": 10.0,
+        "old_primary": "one",
+        "held": 10.5,
+        "resumed": 12.0,
+        "new_primary": "two",
+    }
     return Failover(**{**told, **changes})
 
 
