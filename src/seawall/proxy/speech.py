@@ -85,9 +85,8 @@ class Speech(Naming):
                 return
             data = self.carried() + data
             self.carry(b"")
-        end = len(data)
+        start, end = 0, len(data)
         position = self._skip
-        start = 0
         out: list[bytes] = []
         if not server.pending:
             server.since = CLOCK()
@@ -118,10 +117,9 @@ class Speech(Naming):
                 break
             if self.rename and kind in NAMING:
                 changed, until = self._named(server, kind, data, position, min(after, end))
-                if until == STALLED:
-                    self._stall(server, out, data, start, position)
-                    return
                 if until < 0:
+                    if until == STALLED:
+                        self._stall(server, out, data, start, position)
                     return
                 if until > position:
                     out.append(data[start:position])

@@ -56,7 +56,7 @@ def test_every_role_has_a_state(made, role):
 
 def test_roles_and_states_are_the_same_words():
     assert {role.value for role in NodeRole} == set(rows.BACKEND_STATES)
-    assert UNKNOWN == NodeRole.UNKNOWN.value
+    assert NodeRole.UNKNOWN.value == UNKNOWN
 
 
 def test_a_lag_that_is_not_known_any_more_goes(made):

@@ -42,7 +42,10 @@ RETRY_S: Final = 5.0
 """An address that is taken is tried again after that long."""
 CHANNEL_BYTES: Final = 1 << 20
 """What may wait in the channel from the workers; what comes on top is dropped by them, and counted."""
-DATAGRAM_MAX: Final = 1 << 18
+DATAGRAM_MAX: Final = 1 << 16
+METRICS_PATH: Final = "/metrics"
+DOCUMENT_PATH: Final = "/openapi.json"
+"""Where what a listener has begins."""
 READS_MAX: Final = 8
 """Datagrams read before the loop gets its turn."""
 
@@ -277,7 +280,9 @@ class ObservingCompanion:
                 await asyncio.sleep(RETRY_S)
             else:
                 self._servers.append(server)
-                LOGGER.info("telemetry is served at %s", server.metrics_url or server.status_url)
+                url = server.metrics_url
+                where = f"{url}{METRICS_PATH}" if url else f"{server.status_url}{DOCUMENT_PATH}"
+                LOGGER.info("telemetry is served at %s", where)
                 return
 
     @property
