@@ -2,6 +2,8 @@
 
 import pickle
 import socket
+import subprocess
+import sys
 from math import inf
 from types import SimpleNamespace
 
@@ -305,3 +307,15 @@ def test_an_attachment_makes_the_observer_of_a_real_worker(scene, spans):
     assert total(found, "seawall_proxy_query_errors_total") == 1
     assert found['seawall_proxy_transaction_duration_seconds_count{database="d"}'] == 2
     assert len(scene.records()) == spans
+
+
+def test_what_telemetry_needs_is_loaded_in_no_worker():
+    code = (
+        "import sys, pickle; from seawall.app.observation.worker import WorkerAttachment\n"
+        "import seawall.proxy.process\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"opentelemetry", "starlette", "uvicorn", "structlog", "msgspec", "pydantic"} & set(loaded)
