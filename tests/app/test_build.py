@@ -123,6 +123,22 @@ def test_without_the_extra_lines_are_plain_and_nobody_looks_on(proxied, given, m
     assert caplog.messages[1] == "worker 0 ended"
 
 
+def test_what_counts_lines_is_what_the_status_api_shows(proxied, given, capfd) -> None:
+    assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None) == 0
+    lines = given[1].telemetry().logs
+    assert set(lines) == set(build.COUNTED_LINES)
+    assert all(type(count) is int for count in lines.values())
+    assert lines["offered"] == lines["accepted"] + lines["dropped"] > 0
+    assert capfd.readouterr().err
+
+
+def test_whether_anything_can_be_served_is_known_without_trying(monkeypatch) -> None:
+    assert build.is_observable()
+    monkeypatch.delattr("seawall.app.observation.companion")
+    monkeypatch.setitem(sys.modules, "seawall.app.observation.companion", None)
+    assert not build.is_observable()
+
+
 def test_a_proxy_is_looked_on_as_the_configuration_says(proxied, given) -> None:
     assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None) == 0
     assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None, observed=False) == 0

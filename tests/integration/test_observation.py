@@ -228,6 +228,8 @@ def test_no_secret_and_no_value_is_told(cluster, tmp_path):
             with psycopg.connect(dsn, autocommit=True) as connection:
                 tell_secrets(connection)
             told = everything(proxy)
+            lines = proxy.show("telemetry", token=TOKEN)["logs"]
+            assert lines["offered"] == lines["accepted"] + lines["dropped"] >= lines["written"] > 0
             assert proxy.get("/metrics").status == proxy.get("/api/v1/workers").status == 401
             assert proxy.get("/metrics", token=TOKEN + "x").status == 401
             assert proxy.program.stop(signal.SIGTERM) == 0

@@ -128,6 +128,15 @@ def test_a_prepared_statement_has_its_trace_each_time_it_is_run(watched):
     assert watched.contexts == [1, 1]
 
 
+def test_a_prepared_statement_has_its_trace_on_every_server(watched):
+    watched.say(messages.parse("a", traced("rows 1")) + messages.sync())
+    watched.say(messages.query("begin"), 1)  # takes the server that knows it
+    assert watched.contexts == [1]
+    watched.say(bound("a"))
+    watched.say(messages.query("commit"), 1)
+    assert watched.contexts == [1]
+
+
 def test_each_of_several_traces_has_its_own(watched):
     for number in (1, 2, 3):
         watched.say(bound("", parsed=traced("rows 1", number)))

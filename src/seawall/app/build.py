@@ -39,6 +39,17 @@ __all__ = [
 ]
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+COUNTED_LINES: Final = (
+    "offered",
+    "accepted",
+    "dropped",
+    "queued",
+    "written",
+    "failed",
+    "masked",
+    "truncated",
+)
+"""Of what is counted about lines, what the status API shows."""
 PLACEHOLDER: Final = "localhost:1"
 """Stands for the servers while the options are checked, before any server is started."""
 
@@ -112,7 +123,7 @@ def _written_down(logs: Logs) -> Iterator[Callable[[], Mapping[str, int]]]:
         service="seawall-proxy", level=logs.level, format=logs.form, argument_loggers=("seawall.proxy",)
     )
     with configure(written) as handle:
-        yield lambda: dataclasses.asdict(handle.statistics())
+        yield lambda: {name: getattr(handle.statistics(), name) for name in COUNTED_LINES}
 
 
 def is_observable() -> bool:

@@ -194,8 +194,9 @@ def announce(loaded: Loaded, running: Running, *, as_json: bool) -> None:
     tell(f"workers    {count}, {settings.pooling.mode.value} pooling, {settings.pooling.size} per pool")
     for backend in settings.backends:
         tell(f"backend    {backend.name}  {backend.host}:{backend.port}  {backend.role.value}")
-    if build.is_observable():
-        for line in connecting.telemetry(loaded.observation):
+    served = list(connecting.telemetry(loaded.observation))
+    if served and build.is_observable():
+        for line in served:
             tell(line)
     for line in connecting.lines(running.addresses, user, database):
         tell(line)

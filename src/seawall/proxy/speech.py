@@ -210,12 +210,12 @@ class Speech(Naming):
             if statement is None or statement.suspicion:
                 return False
             name = statement.name
+            if statement.traced:
+                self.traced(server, statement.tail, b"")
             if name not in server.statements:
                 return False
             if statement.proven and self.journal is not None:
                 self.journal.proven += 1
-            if statement.traced:
-                self.traced(server, statement.tail, b"")
             asks = statement.effect and self._asks(server, statement.effect)
             if asks and self.worker.sampling.sample.name not in server.statements:
                 return False  # to make room for our question, this very statement may be closed

@@ -118,11 +118,7 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Telemetry(msgspec.Struct, frozen=True):
-    """How telemetry itself is; what it has failed at was gone without.
-
-    Of ``export``, what was taken is exported, dropped or pending; of ``logs``, what was offered is accepted
-    or dropped.
-    """
+    """How telemetry itself is; of all that was offered or taken it is said what became of it."""
 
     spans: Mapping[str, int]
     export: Mapping[str, int]
