@@ -17,6 +17,7 @@ from seawall.kernel.errors import PolicyError
 from seawall.kernel.proxy_signals import FailoverEnded
 from seawall.kernel.signals import Hub
 from seawall.proxy.settings import Backend, ProxySettings
+from seawall.telemetry.metrics import Sheet
 from seawall.telemetry.serving import Role
 from tests.app.observation.scraping import samples
 from tests.app.observation.test_status import FakeProxy
@@ -143,6 +144,58 @@ def test_what_workers_pass_on_becomes_spans_and_what_is_none_is_counted():
 
     names = asyncio.run(run())
     assert sorted(set(names)) == ["DELETE orders", "INSERT orders", "SELECT orders"]
+
+
+def test_the_loop_gets_its_turn_between_reads():
+    async def run():
+        async with running() as made:
+            channel = socket.socket(fileno=os.dup(made.attachment.descriptors[1]))
+            with channel:
+                for _ in range(2 * READS_MAX + 1):
+                    channel.send(b"nonsense")
+                read = []
+                while made._read():
+                    read.append(made.malformed)
+                assert read == [READS_MAX, 2 * READS_MAX]
+                for _ in range(2 * READS_MAX):
+                    channel.send(b"nonsense")
+            asyncio.get_running_loop().remove_reader(made._reader)
+        assert made.malformed == 4 * READS_MAX + 1
+
+    asyncio.run(run())
+
+
+def test_an_operation_that_fails_is_told_without_what_it_failed_at():
+    lines = []
+
+    class Failing(FakeSupervisor):
+        def show(self, what):
+            raise KeyError("secret")
+
+    async def run():
+        async with running(told(metrics={"enabled": False}), Failing(), lines) as made:
+            await until(lambda: made.urls)
+            return await get(made.urls[0], "/api/v1/backends")
+
+    answer = asyncio.run(run())
+    assert answer.status_code == 500
+    (line,) = lines
+    assert line.startswith("status API: request ")
+    assert line.endswith(" failed: KeyError")
+    assert "secret" not in line + answer.text
+
+
+def test_a_dead_workers_gauges_go():
+    async def run():
+        async with running(supervisor=FakeSupervisor(count=1)) as made:
+            block = made._block
+            Sheet(block, 0)
+            assert block.pid(0) == os.getpid()
+            made.worker_ended(0)
+            assert block.pid(0) == 0
+            assert block.pid(1) == os.getpid()  # the supervisor's own
+
+    asyncio.run(run())
 
 
 def test_a_record_of_which_no_span_can_be_made_costs_no_other(monkeypatch):

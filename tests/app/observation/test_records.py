@@ -109,6 +109,15 @@ def test_datagrams_are_bounded_however_long_names_are(names, count):
     assert all(len(datagram) <= DATAGRAM_BYTES for datagram, _ in packed)
 
 
+def test_what_does_not_fit_into_a_datagram_goes_into_the_next():
+    long = "\udce9" * NAME_MAX  # six bytes each, as JSON
+    told = [record_of(fact(user=long, database=long, backend=long), number) for number in range(32)]
+    packed = list(pack(told))
+    assert len(packed) > 1
+    assert all(len(datagram) <= DATAGRAM_BYTES for datagram, _ in packed)
+    assert [one for datagram, _ in packed for one in unpack(datagram)] == told
+
+
 def test_a_record_is_bounded_whatever_its_comment_says():
     long = "\U0001f512" * 2_000
     said = messages.query(f"SELECT 1 /*traceparent='{long}',tracestate='{long}'*/")
