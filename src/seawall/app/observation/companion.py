@@ -40,6 +40,8 @@ LOGGER: Final = logging.getLogger("seawall.proxy")
 TICK_S: Final = 1.0
 RETRY_S: Final = 5.0
 """An address that is taken is tried again after that long."""
+FAREWELL_S: Final = 2.0
+"""What a collector has for the last spans, and readers for their answers: who stops a proxy waits for it."""
 CHANNEL_BYTES: Final = 1 << 20
 """What may wait in the channel from the workers; what comes on top is dropped by them, and counted."""
 DATAGRAM_MAX: Final = 1 << 16
@@ -161,7 +163,7 @@ class ObservingCompanion:
             self._reader = self._channel = None
         self._shut()
         if self._exporter is not None:
-            await asyncio.to_thread(self._exporter.stop)
+            await asyncio.to_thread(self._exporter.stop, FAREWELL_S)
         if self._block is not None:
             self._block.close()
             self._block = None
@@ -256,12 +258,20 @@ class ObservingCompanion:
         doors = []
         if metrics.enabled:
             binding = binding_of("telemetry.metrics", metrics)
-            doors.append(TelemetryServer(scraper=self._writer, checks=checks, metrics=binding))
+            doors.append(
+                TelemetryServer(scraper=self._writer, checks=checks, metrics=binding, grace_s=FAREWELL_S)
+            )
         if status.enabled:
             binding = binding_of("telemetry.status", status)
             api = status_api(supervisor, self.telemetry)
             doors.append(
-                TelemetryServer(api=api, checks=checks, status=binding, on_error=self._failed_operation)
+                TelemetryServer(
+                    api=api,
+                    checks=checks,
+                    status=binding,
+                    on_error=self._failed_operation,
+                    grace_s=FAREWELL_S,
+                )
             )
         return doors
 
