@@ -11,7 +11,7 @@ import pytest
 from seawall.app import build, config
 from seawall.app.build import Together
 from seawall.app.embedded_hooks import EmbeddedHooks
-from seawall.app.observation.companion import ObservingCompanion
+from seawall.app.observation.companion import COUNTED_LINES, ObservingCompanion
 from seawall.embedded import cluster as clusters
 from seawall.embedded import engines
 from seawall.embedded.state import FILE_NAME
@@ -121,6 +121,22 @@ def test_without_the_extra_lines_are_plain_and_nobody_looks_on(proxied, given, m
     assert (levels, given) == (["INFO"], [None, None])
     assert "seawall[telemetry]" in caplog.messages[0]
     assert caplog.messages[1] == "worker 0 ended"
+
+
+def test_what_counts_lines_is_what_the_status_api_shows(proxied, given, capfd) -> None:
+    assert build.run_proxy(config.loads(MINIMAL, {}), lambda running: None) == 0
+    lines = given[1].telemetry().logs
+    assert set(lines) == set(COUNTED_LINES)
+    assert all(type(count) is int for count in lines.values())
+    assert lines["offered"] == lines["accepted"] + lines["dropped"] > 0
+    assert capfd.readouterr().err
+
+
+def test_whether_anything_can_be_served_is_known_without_trying(monkeypatch) -> None:
+    assert build.is_observable()
+    monkeypatch.delattr("seawall.app.observation.companion")
+    monkeypatch.setitem(sys.modules, "seawall.app.observation.companion", None)
+    assert not build.is_observable()
 
 
 def test_a_proxy_is_looked_on_as_the_configuration_says(proxied, given) -> None:

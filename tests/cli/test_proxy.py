@@ -4,8 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from seawall.app import build
+from seawall.app.observation.settings import Door, ObservationSettings
 from seawall.cli import connecting, exits, main, proxy_report
-from seawall.kernel.errors import InfrastructureError
+from seawall.kernel.errors import InfrastructureError, PolicyError, Problem, UsageError
 from seawall.proxy.check import Finding, Judged, Report, Verdict
 from seawall.proxy.settings import Auth, AuthMethod, Backend, Database, Listen, ProxySettings, User
 from seawall.proxy.supervisor import Running
@@ -78,11 +79,42 @@ def test_a_proxy_says_how_to_connect(file, started) -> None:
         "listening  127.0.0.1:4711",
         "workers    2, transaction pooling, 20 per pool",
         "backend    one  db.internal:5432  auto",
+        "metrics    http://127.0.0.1:9090/metrics",
+        "status     http://127.0.0.1:8080/openapi.json",
         "connect    psql postgresql://bob@127.0.0.1:4711/postgres",
         "Ctrl-C drains and stops",
     ):
         assert line in answer.stderr
     assert "hunter2" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("sections", "missing"),
+    [
+        ("[observability]\nmetrics_enabled = false\n[telemetry.status]\nenabled = false\n", False),
+        ("", True),
+    ],
+)
+def test_what_nobody_serves_is_not_announced(file, started, monkeypatch, sections, missing) -> None:
+    file.write_text(sections + FILE)
+    monkeypatch.setattr(build, "is_observable", lambda: not missing)
+    answer = invoke("--config", file)
+    assert answer.exit_code == exits.OK
+    assert "metrics    " not in answer.stderr
+    assert "status     " not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("door", "line"),
+    [
+        (Door(port=9090), "metrics    http://127.0.0.1:9090/metrics"),
+        (Door(host="::1", port=9, certificate="c.pem"), "metrics    https://[::1]:9/metrics"),
+        (Door(port=0), "metrics    http://127.0.0.1, at a port the system chooses; see the log"),
+    ],
+)
+def test_where_metrics_are_is_told_as_it_is_configured(door, line) -> None:
+    settings = ObservationSettings(metrics=door, status=Door(enabled=False))
+    assert list(connecting.telemetry(settings)) == [line]
 
 
 def test_json_is_one_line_on_stdout(file, started) -> None:
@@ -146,6 +178,23 @@ def test_an_address_that_is_taken_is_told(file, monkeypatch) -> None:
     answer = invoke("--config", file)
     assert answer.exit_code == exits.BROKEN
     assert "cannot listen: in use" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PolicyError([Problem("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere", "a URL")], "OTLP exporter"),
+        UsageError("opentelemetry-sdk is not installed"),
+    ],
+)
+def test_what_only_a_part_can_tell_is_a_mistake_of_the_settings_too(file, monkeypatch, error) -> None:
+    def run(loaded, on_ready):
+        raise error
+
+    monkeypatch.setattr(build, "run_proxy", run)
+    answer = invoke("--config", file)
+    assert answer.exit_code == exits.USAGE
+    assert str(error) in answer.stderr
 
 
 def test_a_missing_package_is_named(file, monkeypatch) -> None:

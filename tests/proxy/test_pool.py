@@ -382,3 +382,13 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPoolMachine = PoolMachine.TestCase
 TestPoolMachine.settings = settings(max_examples=40, stateful_step_count=30)
+
+
+def test_transactions_are_counted_by_how_long_they_took(world):
+    for took_s in (0.0003, 0.0005, 0.02, 60.0):
+        world.pool.lasted.append(took_s)
+    world.pool.add_up()
+    world.pool.add_up()
+    assert (world.pool.transactions, world.pool.busy_s) == (4, pytest.approx(60.0208))
+    assert [count for count in world.pool.took if count] == [2, 1, 1]
+    assert (world.pool.took[0], world.pool.took[-1]) == (2, 1)

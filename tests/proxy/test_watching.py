@@ -1,197 +1,352 @@
-"""Which queries are remembered, with what, and that there is room for so many and no more."""
+"""Which queries are remembered, with what, and that whoever looks on can spoil nothing."""
 
-from math import inf
+from types import SimpleNamespace
 
 import pytest
 
+from seawall.app.observation.records import digest, record_of
 from seawall.proxy import client as client_module
-from seawall.proxy import speech
+from seawall.proxy import speech as speech_module
+from seawall.proxy.observing import ERRORS_MAX, Watcher
 from seawall.proxy.settings import PoolMode
 from seawall.proxy.sweep import INTERVAL_S, Sweeper
-from seawall.proxy.watching import FACTS_MAX, FACTS_RESERVED, Watch
+from seawall.proxy.watching import AT_ONCE_S, FACTS_MAX, FACTS_RESERVED, Watch
+from seawall.proxy.worth import Worth
 from seawall.wire.pgwire import messages
-from tests.proxy.test_client_relay import World
+from tests.proxy.losing import LosingWorld, RescuingModel
+from tests.proxy.test_client_relay import DATA, DONE, World
 
-PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-COMMENT = f" /*traceparent='{PARENT}'*/"
-TRACED = messages.query("rows 1" + COMMENT)
-PLAIN = messages.query("rows 1")
+CONTEXT = "00-0af7651916cd43dd8448eb211c80319c-{:016x}-01"
+SLOW_S = 1.0
+START_S = 1_000.0
 
 
-class Time:
-    """A clock that is set."""
+class Commented(RescuingModel):
+    """Has no eyes for comments."""
 
-    now = 100.0
+    def run(self, sql, *, simple):
+        return super().run(sql.partition(" /*")[0], simple=simple)
 
-    def __call__(self):
-        return self.now
+
+def traced(sql, number=1):
+    return f"{sql} /*traceparent='{CONTEXT.format(number)}'*/"
+
+
+def bound(name, *, parsed=""):
+    """A statement's batch, with its Parse if it is told the text."""
+    parse = messages.parse(name, parsed) if parsed else b""
+    rest = messages.bind("", name, []), messages.describe_portal(""), messages.execute(""), messages.sync()
+    return parse + b"".join(rest)
+
+
+class Watched:
+    """A world with a clock of the test's whose facts the test takes."""
+
+    def __init__(self, monkeypatch, world=None):
+        self.world = world or World(chunk=1 << 16)
+        self.now = START_S
+        self.worker = self.world.worker
+        self.worker.clock = lambda: self.now
+        for module in (client_module, speech_module):
+            monkeypatch.setattr(module, "CLOCK", lambda: self.now)
+        self.worker.signals.now = START_S
+        for end in self.world.ends:
+            end.model = Commented()
+        for client in self.world.clients:
+            client.seen_at = 0.0
+        self.worker.watch = Watch(SLOW_S, FACTS_MAX)
+        self.sweeper = Sweeper(self.worker)
+
+    def say(self, data, number=0):
+        self.world.say(number, data)
+
+    def begin(self, data, number=0):
+        """Say something whose answer takes its time."""
+        self.world.clients[number].data_received(data)
+
+    def after(self, seconds):
+        self.now += seconds
+
+    def sweep(self):
+        self.sweeper.sweep(self.now)
+
+    @property
+    def facts(self):
+        return self.worker.watch.take()
+
+    @property
+    def contexts(self):
+        """Of every fact the number of its trace's parent; nothing for those without."""
+        found = [digest(record_of(fact, 0)).traceparent for fact in self.facts]
+        return [int(one.split("-")[2], 16) if one else None for one in found]
 
 
 @pytest.fixture
-def time(monkeypatch):
-    clock = Time()
-    for module in (client_module, speech):
-        monkeypatch.setattr(module, "CLOCK", clock)
-    return clock
+def watched(monkeypatch):
+    return Watched(monkeypatch)
 
 
-@pytest.fixture
-def world(time):
-    made = World(servers=1, clients=2, chunk=1 << 16)
-    made.worker.watch = Watch(slow_s=1.0, limit=FACTS_MAX)
-    made.worker.clock = time
-    for client in made.clients:
-        client.user, client.seen_at = "anna", time.now
-    return made
+pytestmark = pytest.mark.interpreted
 
 
-def batch(sql, *, name="", parse=True):
-    parsed = messages.parse(name, sql) if parse else b""
-    rest = messages.describe_portal("") + messages.execute() + messages.sync()
-    return parsed + messages.bind("", name, []) + rest
+# --- whose text, whose trace --------------------------------------------------------------------------------
 
 
-def facts(world):
-    return world.worker.watch.take()
+def test_what_is_neither_traced_nor_slow_nor_failed_is_forgotten(watched):
+    watched.say(messages.query("rows 1"))
+    watched.say(bound("", parsed="rows 1"))
+    watched.say(bound("a", parsed="rows 1"))
+    assert watched.facts == []
+    assert watched.worker.watch.offered == 0
 
 
-def test_a_query_whose_comment_has_a_trace_is_remembered_and_no_other(world):
-    world.say(0, PLAIN)
-    world.say(0, TRACED)
-    world.say(0, messages.query("rows 1 /* nothing of the kind, though it is long enough to be one */"))
-    (fact,) = facts(world)
-    assert fact.traced
-    assert fact.said == TRACED
-    assert (fact.user, fact.database, fact.backend, fact.error) == ("anna", "d", "model", b"")
-    assert facts(world) == []
+@pytest.mark.parametrize(
+    "said",
+    [
+        messages.query(traced("rows 1")),
+        messages.query(traced("rows 1") + ";"),
+        bound("", parsed=traced("rows 1")),
+        bound("a", parsed=traced("rows 1")),
+        messages.sync() + messages.query(traced("rows 1")),
+        bound("", parsed="rows 3") + bound("", parsed=traced("rows 1")) + bound("", parsed="rows 3"),
+    ],
+    ids=["simple", "with semicolon", "unnamed", "named", "behind a Sync", "pipelined"],
+)
+def test_a_trace_is_found_in_whatever_is_said(watched, said):
+    for number in (0, 0, 1):
+        watched.say(said, number)
+        if b"a\0rows" in said:
+            watched.say(messages.close_statement("a") + messages.sync(), number)
+    assert watched.contexts == [1, 1, 1]
 
 
-@pytest.mark.parametrize("end", ["", ";"])
-@pytest.mark.parametrize("mode", [PoolMode.TRANSACTION, PoolMode.SESSION])
-def test_simple_and_extended_queries_are_recognized_in_all_modes(time, mode, end):
-    world = World(servers=1, clients=1, chunk=1 << 16, mode=mode)
-    world.worker.watch = Watch(limit=FACTS_MAX)
-    for data in (
-        messages.query("rows 1" + COMMENT + end),
-        batch("rows 1" + COMMENT + end),
-        batch("rows 1" + COMMENT + end),  # the same text again
-        batch("rows 2"),
-        messages.parse("", "rows 1" + COMMENT + end) + messages.flush() + batch("", parse=False),
-    ):
-        world.say(0, data)
-    assert [one.traced for one in facts(world)] == [True] * 4
-
-
-def test_a_prepared_statement_is_remembered_with_its_text_at_every_execution(world):
-    world.say(0, messages.parse("s", "rows 1" + COMMENT) + messages.sync())
-    facts(world)
+def test_a_prepared_statement_has_its_trace_each_time_it_is_run(watched):
+    watched.say(messages.parse("a", traced("rows 1")) + messages.sync())
+    assert watched.contexts == [1]
     for _ in range(2):
-        world.say(0, batch("", name="s", parse=False))
-    found = facts(world)
-    assert [COMMENT.encode() in one.text for one in found] == [True, True]
-    assert [COMMENT.encode() in one.said for one in found] == [False, False]
+        watched.say(bound("a"))
+    assert watched.contexts == [1, 1]
 
 
-def test_a_chunk_in_pieces_is_recognized(world):
-    world.say(0, TRACED, chunk=9)
-    (fact,) = facts(world)
-    assert fact.traced
+def test_a_prepared_statement_has_its_trace_on_every_server(watched):
+    watched.say(messages.parse("a", traced("rows 1")) + messages.sync())
+    watched.say(messages.query("begin"), 1)  # takes the server that knows it
+    assert watched.contexts == [1]
+    watched.say(bound("a"))
+    watched.say(messages.query("commit"), 1)
+    assert watched.contexts == [1]
 
 
-def test_an_error_is_remembered_with_what_the_server_said(world):
-    world.say(0, messages.query("bad hunter2"))
-    (fact,) = facts(world)
-    assert messages.parse_fields(fact.error)["C"] == "42601"
+def test_each_of_several_traces_has_its_own(watched):
+    for number in (1, 2, 3):
+        watched.say(bound("", parsed=traced("rows 1", number)))
+    assert watched.contexts == [1, 2, 3]
+
+
+@pytest.mark.parametrize("end", [DONE, b"f\0\0\0\7no\0"])
+def test_a_copy_keeps_the_trace_of_its_statement(watched, end):
+    watched.say(messages.query(traced("copyin")))
+    watched.say(DATA * 3)
+    watched.say(end)
+    assert watched.contexts == [1]
+
+
+def test_a_trace_goes_no_further_than_its_query(watched):
+    watched.say(messages.query(traced("rows 1")))
+    watched.say(messages.query("fail"))
+    watched.say(messages.query("rows 1"))
+    (first, second) = watched.facts
+    assert (first.traced, second.traced) == (True, False)
+    assert record_of(second, 0).sqlstate == "22012"
+
+
+def test_a_trace_ends_with_the_server_that_was_to_answer(monkeypatch):
+    watched = Watched(monkeypatch, LosingWorld(chunk=1 << 16))
+    watched.say(messages.query("begin"))
+    watched.begin(messages.query(traced("insert")))
+    client = watched.world.clients[0]
+    assert client.worth.traced
+    watched.world.lose(0)
+    assert client.worth is None or client.worth.traced  # given up, or said again
+    watched.say(messages.query("rollback"))
+    taken = watched.facts
+    watched.say(messages.query("fail"))
+    (fact,) = watched.facts
     assert not fact.traced
-    world.say(0, PLAIN)
-    assert facts(world) == []
+    assert len(taken) <= 1
 
 
-@pytest.mark.interpreted  # the clock that is set
-def test_times_are_those_of_the_query(world, time):
-    world.say(0, messages.query("begin"))
-    time.now += 2.0
-    world.clients[0].data_received(TRACED)
-    time.now += 0.5
-    world.pump()
-    (fact,) = facts(world)
-    assert (fact.idle_s, fact.took_s, fact.waited_s, fact.ended_at) == (2.0, 0.5, 0.0, 102.5)
+# --- what is told of it -------------------------------------------------------------------------------------
 
 
-@pytest.mark.interpreted  # the clock that is set
-def test_waiting_for_a_server_is_told_once(world, time):
-    world.say(0, messages.query("begin"))
-    world.clients[1].data_received(messages.query("begin" + COMMENT))
-    time.now += 3.0
-    world.say(0, messages.query("commit"))
-    world.say(1, TRACED)
-    assert [(one.waited_s, one.took_s) for one in facts(world)] == [(3.0, 0.0), (0.0, 0.0)]
+def test_errors_are_told_with_their_code_and_text(watched):
+    watched.say(messages.query("fail"))
+    watched.say(bound("", parsed="bad"))
+    simple, extended = (record_of(fact, 0) for fact in watched.facts)
+    assert (simple.sqlstate, extended.sqlstate) == ("22012", "42601")
 
 
-@pytest.mark.interpreted  # the clock that is set
-def test_a_query_behind_a_wait_is_timed_from_its_own_beginning(world, time):
-    world.say(0, messages.query("begin"))
-    world.clients[1].data_received(PLAIN)
-    time.now += 30.0
-    server = world.ends[0].server
-    world.clients[0].data_received(messages.query("commit"))
-    world.ends[0].pump()
-    assert server.since == time.now
-    assert [letter for letter, _ in world.heard(1)] == ["T", "D", "C", "Z"]
+def test_slow_ones_are_found_by_the_sweeper(watched):
+    for took_s in (SLOW_S - 2 * INTERVAL_S, SLOW_S):
+        watched.begin(messages.query("rows 1"))
+        watched.after(took_s - INTERVAL_S / 2)
+        watched.sweep()
+        watched.after(INTERVAL_S / 2)
+        watched.world.pump()
+    (fact,) = watched.facts
+    assert fact.took_s == pytest.approx(SLOW_S)
+    assert not fact.traced
+    assert fact.error == b""
 
 
-@pytest.mark.interpreted  # the clock that is set
-def test_a_slow_query_is_found_by_the_sweeper_and_a_quick_one_is_not(world, time):
-    sweeper = Sweeper(world.worker)
-    for took_s in (0.5, 0.95, 1.5):
-        world.clients[0].data_received(PLAIN)
-        time.now += took_s
-        sweeper.sweep(time.now)
-        world.pump()
-    assert [one.took_s for one in facts(world)] == [1.5]
-    world.clients[0].data_received(PLAIN)
-    time.now += 1.0 - INTERVAL_S / 2
-    sweeper.sweep(time.now)
-    time.now += INTERVAL_S
-    world.pump()
-    (fact,) = facts(world)
-    assert fact.took_s == pytest.approx(1.0 + INTERVAL_S / 2)
+def test_one_that_the_sweeper_thought_slow_and_that_is_not_is_forgotten(watched):
+    watched.begin(messages.query("rows 1"))
+    watched.after(SLOW_S - INTERVAL_S / 2)
+    watched.sweep()
+    assert isinstance(watched.world.clients[0].worth, Worth)
+    watched.world.pump()
+    assert watched.facts == []
+    assert watched.worker.watch.offered == 0
 
 
-def test_there_is_room_for_so_many_and_what_comes_on_top_is_counted(world):
-    for _ in range(FACTS_MAX * 2):
-        world.say(0, TRACED)
-    watch = world.worker.watch
-    assert len(watch.facts) == FACTS_MAX - FACTS_RESERVED
-    assert watch.offered == watch.accepted + watch.dropped == FACTS_MAX * 2
+def test_time_in_the_queue_leads_the_first_query_and_is_told_once(monkeypatch):
+    watched = Watched(monkeypatch, World(servers=1, chunk=1 << 16))
+    watched.say(messages.query("begin"))
+    watched.begin(messages.query(traced("begin")), 1)
+    watched.after(2.5)
+    watched.say(messages.query("rollback"))
+    watched.after(0.5)
+    watched.world.pump()
+    watched.say(messages.query(traced("rows 1", 2)), 1)
+    first, second = watched.facts
+    assert (first.waited_s, first.lead_s) == (2.5, 2.5)
+    assert (second.waited_s, second.lead_s) == (0.0, 0.0)
+
+
+def test_time_in_the_queue_before_an_earlier_query_does_not_lead(monkeypatch):
+    watched = Watched(monkeypatch, World(servers=1, chunk=1 << 16))
+    watched.say(messages.query("begin"))
+    watched.begin(messages.query("begin"), 1)
+    watched.after(2.5)
+    watched.say(messages.query("rollback"))
+    watched.world.pump()
+    watched.after(AT_ONCE_S * 2)
+    watched.say(messages.query(traced("rows 1")), 1)
+    (fact,) = watched.facts
+    assert (fact.waited_s, fact.lead_s) == (2.5, 0.0)
+    assert fact.idle_s == pytest.approx(AT_ONCE_S * 2)
+
+
+def test_time_that_a_transaction_waits_for_its_client_is_told(watched):
+    watched.say(messages.query("begin"))
+    watched.after(3.0)
+    watched.begin(messages.query(traced("rows 1")))
+    watched.after(0.25)
+    watched.begin(messages.query(traced("rows 1", 2)))  # before the first is answered: nobody waited
+    watched.world.pump()
+    watched.after(2.0)
+    watched.say(messages.query(traced("rows 1", 3)))
+    idle = [fact.idle_s for fact in watched.facts]
+    assert idle == [0.0, 2.0]
+    watched.say(messages.query("commit"))
+    watched.say(messages.query(traced("rows 1")))
+    assert [fact.idle_s for fact in watched.facts] == [0.0]
+
+
+@pytest.mark.parametrize("mode", [PoolMode.SESSION, PoolMode.TRANSACTION])
+def test_who_asks_whom_is_told(monkeypatch, mode):
+    watched = Watched(monkeypatch, World(mode=mode, chunk=1 << 16))
+    client = watched.world.clients[0]
+    client.user, client.database = "ada", "shop"
+    watched.say(messages.query("fail"))
+    (fact,) = watched.facts
+    assert (fact.user, fact.database, fact.backend, fact.client_pid) == ("ada", "shop", "model", client.pid)
+    assert fact.ended_at == START_S
+
+
+# --- bounds -------------------------------------------------------------------------------------------------
+
+
+def test_between_two_sweeps_there_is_room_for_so_many_and_the_rest_is_counted(watched):
     for _ in range(FACTS_MAX):
-        world.say(0, messages.query("bad"))
-    assert len(watch.facts) == FACTS_MAX
-    assert watch.offered == watch.accepted + watch.dropped == FACTS_MAX * 3
-    assert sum(bool(one.error) for one in facts(world)) == FACTS_RESERVED
+        watched.say(messages.query(traced("rows 1")))
+    watch = watched.worker.watch
+    assert (watch.accepted, watch.dropped) == (FACTS_MAX - FACTS_RESERVED, FACTS_RESERVED)
+    for _ in range(FACTS_MAX):
+        watched.say(messages.query("fail"))
+    assert (watch.accepted, watch.dropped) == (FACTS_MAX, FACTS_MAX)
+    assert watch.offered == 2 * FACTS_MAX
+    assert len(watched.facts) == FACTS_MAX
+    watched.say(messages.query(traced("rows 1")))
+    assert len(watched.facts) == 1
 
 
-@pytest.mark.parametrize("how", ["never", "closed"])
-def test_nothing_is_remembered_where_nobody_looks_on(world, how):
-    if how == "never":
-        world.worker.watch = Watch()
-    else:
-        world.worker.watch.close()
-    world.say(0, TRACED)
-    world.say(0, messages.query("bad"))
-    watch = world.worker.watch
-    assert (watch.facts, watch.offered, watch.slow_s if how == "never" else inf) == ([], 0, inf)
+@pytest.mark.parametrize("limit", [0, 1, 2, 4])
+def test_a_small_limit_holds(watched, limit):
+    watched.worker.watch = Watch(SLOW_S, limit)
+    for _ in range(6):
+        watched.say(messages.query("fail"))
+        watched.say(messages.query(traced("rows 1")))
+    assert watched.worker.watch.offered == (12 if limit else 0)
+    assert len(watched.facts) == limit
 
 
-@pytest.mark.interpreted  # the clock that is set
-def test_transactions_are_counted_by_how_long_they_took(world, time):
-    for took_s in (0.0003, 0.0004, 0.02, 60.0):
-        world.say(0, messages.query("begin"))
-        time.now += took_s
-        world.say(0, messages.query("commit"))
-    world.pool.add_up()
-    world.pool.add_up()
-    assert world.pool.transactions == 4
-    assert world.pool.busy_s == pytest.approx(60.0207)
-    assert [count for count in world.pool.took if count] == [2, 1, 1]
-    assert (world.pool.took[0], world.pool.took[-1]) == (2, 1)
+# --- whoever looks on ---------------------------------------------------------------------------------------
+
+
+class Observer:
+    """Raises as often as it is told to."""
+
+    def __init__(self, worker, failures):
+        self.worker, self.failures, self.calls, self.taken = worker, failures, 0, 0
+
+    def swept(self, now):
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise RuntimeError("secret")
+        self.taken += len(self.worker.watch.take())
+
+
+def test_an_observer_that_raises_each_time_is_left_alone_and_queries_go_on(watched):
+    observer = Observer(watched.worker, 10_000)
+    notes = []
+    watched.worker.note = notes.append
+    watched.worker.watcher = Watcher(observer)
+    for _ in range(3 * ERRORS_MAX):
+        watched.say(messages.query("fail"))
+        watched.sweep()
+        assert len(watched.worker.watch.facts) <= FACTS_MAX
+    assert observer.calls == ERRORS_MAX
+    assert notes == ["telemetry has failed too often (RuntimeError) and is left alone"]
+    watch = watched.worker.watch
+    assert (watch.facts, watch.limit) == ([], 0)
+    watched.say(messages.query(traced("rows 1")))
+    assert watch.facts == []
+    assert watched.world.heard(0)[-1] == ("Z", b"I")
+    assert watched.worker.watcher.observer is None
+
+
+def test_an_observer_that_raises_now_and_then_is_forgiven(watched):
+    observer = Observer(watched.worker, ERRORS_MAX - 1)
+    watched.worker.watcher = Watcher(observer)
+    for _ in range(2 * ERRORS_MAX):
+        watched.say(messages.query("fail"))
+        watched.sweep()
+    assert observer.taken == watched.worker.watch.accepted == 2 * ERRORS_MAX
+    assert watched.worker.watcher.errors == ERRORS_MAX - 1
+
+
+def test_where_nobody_looks_on_nothing_is_kept(watched):
+    watched.worker.watch = Watch()
+    watched.worker.watcher = Watcher()
+    watched.say(messages.query(traced("fail")))
+    watched.sweep()
+    assert watched.worker.watch.offered == 0
+    assert not watched.worker.watcher.sweep(0.0)
+
+
+def test_a_watcher_tells_whether_its_observer_is_still_there():
+    calls = []
+    watcher = Watcher(SimpleNamespace(swept=calls.append))
+    assert watcher.sweep(1.5)
+    assert calls == [1.5]

@@ -1,32 +1,39 @@
-"""A look at two bytes tells whether a query's text may end in a comment."""
+"""A Query that may carry a trace's context is told by its last bytes."""
 
 import pytest
 
-from seawall.proxy.worth import SHORTEST, Worth, ends_in_comment
+from seawall.proxy.worth import SHORTEST, TRACE, Worth, ends_in_comment
 from seawall.wire.pgwire import messages
+
+COMMENT = "/*traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'*/"
 
 
 @pytest.mark.parametrize(
-    ("text", "ends"),
+    ("text", "expected"),
     [
-        ("x" * 80 + "/* a */", True),
-        ("x" * 80 + "/* a */;", True),
-        ("x" * 80 + "/* a */ ", False),
-        ("x" * 80 + ";", False),
-        ("x" * 80, False),
-        ("/* a */", False),  # too short for a trace's context
+        (f"SELECT 1 {COMMENT}", True),
+        (f"SELECT 1 {COMMENT};", True),
+        (COMMENT, True),
+        (f"{COMMENT} SELECT 1", False),
+        (f"SELECT 1 {COMMENT}".replace("*/", "* /"), True),
+        ("SELECT 1 /* short */", False),
+        ("SELECT 1", False),
+        ("SELECT 1 " + "x" * 80, False),
+        ("/", False),
+        (";", False),
+        ("", False),
     ],
 )
-def test_whether_it_ends_in_a_comment(text: str, ends: bool) -> None:
-    query = messages.query(text)
-    assert ends_in_comment(query, len(query)) is ends
+def test_two_bytes_are_looked_at(text, expected):
+    said = messages.query(text)
+    assert ends_in_comment(said, len(said)) is expected
 
 
-def test_the_shortest_comment_with_a_context_is_not_too_short() -> None:
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert len(messages.query(f"/*traceparent='{parent}'*/")) >= SHORTEST
+def test_no_query_with_a_context_is_too_short():
+    assert len(messages.query(COMMENT)) >= SHORTEST
+    assert TRACE in COMMENT.encode()
 
 
-def test_nothing_is_known_at_first() -> None:
-    worth = Worth()
-    assert (worth.traced, worth.text, worth.idle_s, worth.refusal) == (False, b"", 0.0, b"")
+def test_nothing_is_known_of_what_was_only_found_slow():
+    found = Worth()
+    assert (found.traced, found.text, found.said, found.idle_s, found.refusal) == (False, b"", b"", 0.0, b"")

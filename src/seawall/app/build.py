@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from seawall.proxy.supervisor import Running
     from seawall.telemetry.logs import LogHandle
 
-__all__ = ["Together", "check_servers", "in_front_of", "promoting", "run_proxy", "run_together"]
+__all__ = [
+    "Together",
+    "check_servers",
+    "in_front_of",
+    "is_observable",
+    "promoting",
+    "run_proxy",
+    "run_together",
+]
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 PLACEHOLDER: Final = "localhost:1"
@@ -90,7 +98,10 @@ def run_proxy(
 
 @contextlib.contextmanager
 def _written_down(logs: Logs) -> Iterator[LogHandle | None]:
-    """Have lines written to standard error: structured ones, if what that needs is installed."""
+    """Have lines written to standard error: structured ones, if what that needs is installed.
+
+    Gives what counts the structured ones.
+    """
     try:
         from seawall.telemetry.logs import LogSettings, configure  # noqa: PLC0415 -- an extra
     except ImportError:
@@ -103,6 +114,15 @@ def _written_down(logs: Logs) -> Iterator[LogHandle | None]:
     )
     with configure(written) as handle:
         yield handle
+
+
+def is_observable() -> bool:
+    """Whether what serves metrics and status is installed."""
+    try:
+        from seawall.app.observation import companion  # noqa: F401, PLC0415 -- an extra
+    except ImportError:
+        return False
+    return True
 
 
 def _companion(

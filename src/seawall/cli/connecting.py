@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from seawall.app.observation.settings import ObservationSettings
 from seawall.proxy.settings import AuthMethod, Listen, ProxySettings
 
-__all__ = ["address", "as_table", "dsn", "lines", "names"]
+__all__ = ["address", "as_table", "dsn", "lines", "names", "telemetry"]
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- nothing is bound here
 """A client can't connect to "everywhere"; from this machine it is this."""
@@ -49,6 +50,19 @@ def lines(addresses: tuple[Listen, ...], user: str, database: str) -> Iterator[s
     # In a URL everything that could end a quotation is escaped.
     program = f'import psycopg; print(psycopg.connect("{url}").execute("select version()").fetchone())'
     yield f"           python -c {shlex.quote(program)}"
+
+
+def telemetry(settings: ObservationSettings) -> Iterator[str]:
+    """Where programs read how the proxy is."""
+    for name, door, path in (
+        ("metrics", settings.metrics, "/metrics"),
+        ("status", settings.status, "/openapi.json"),
+    ):
+        if door.enabled:
+            scheme = "https" if door.certificate else "http"
+            where = f"{scheme}://{_bracketed(door.host)}"
+            port = f":{door.port}{path}" if door.port else ", at a port the system chooses; see the log"
+            yield f"{name:<10} {where}{port}"
 
 
 def as_table(

@@ -16,7 +16,7 @@ import typer
 
 import seawall
 from seawall.cli import exits, proxy_orders, proxy_views
-from seawall.kernel.errors import InfrastructureError, PolicyError
+from seawall.kernel.errors import InfrastructureError, PolicyError, UsageError
 
 if TYPE_CHECKING:
     from seawall.app.config import Loaded
@@ -174,13 +174,17 @@ def serve(loaded: Loaded, *, as_json: bool) -> int:
         tell(f"warning    {warning}")
     try:
         return build.run_proxy(loaded, ready)
+    except (PolicyError, UsageError) as error:
+        typer.echo(str(error), err=True)
+        return exits.USAGE
     except InfrastructureError as error:
         give_up(error)
 
 
 def announce(loaded: Loaded, running: Running, *, as_json: bool) -> None:
     """Say that clients can connect, and how."""
-    from seawall.cli import connecting  # noqa: PLC0415 -- as above
+    from seawall.app import build  # noqa: PLC0415 -- as above
+    from seawall.cli import connecting  # noqa: PLC0415
 
     settings = loaded.settings
     user, database = connecting.names(settings)
@@ -190,6 +194,10 @@ def announce(loaded: Loaded, running: Running, *, as_json: bool) -> None:
     tell(f"workers    {count}, {settings.pooling.mode.value} pooling, {settings.pooling.size} per pool")
     for backend in settings.backends:
         tell(f"backend    {backend.name}  {backend.host}:{backend.port}  {backend.role.value}")
+    served = list(connecting.telemetry(loaded.observation))
+    if served and build.is_observable():
+        for line in served:
+            tell(line)
     for line in connecting.lines(running.addresses, user, database):
         tell(line)
     tell("Ctrl-C drains and stops; a second one stops at once")

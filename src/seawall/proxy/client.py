@@ -132,7 +132,7 @@ class Client(Speech):
                         elif self._answered(server, look, data[5:-1]):
                             return
                     if ends_in_comment(data, size) and TRACE in data:
-                        self.traced(server, b"")
+                        self.traced(server, b"", data)
                     if server.status != IDLE or self.stay:
                         server.since = CLOCK()
                         if journal is not None and journal.resolves:

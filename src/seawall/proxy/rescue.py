@@ -100,6 +100,7 @@ class Rescuing:
 
     def lost(self, client: Client, server: Server) -> None:
         """A server died under a client."""
+        client.worth = None  # what will be answered next is something else, or is said again
         now = self._worker.clock()
         loss = self.loss_of(client, server, now)
         while server.notes:

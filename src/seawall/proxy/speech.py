@@ -82,9 +82,8 @@ class Speech(Naming):
             data = self._whole(data)
             if not data:
                 return
-        end = len(data)
+        start, end = 0, len(data)
         position = self._skip
-        start = 0
         out: list[bytes] = []
         if not server.pending:
             server.since = CLOCK()
@@ -103,7 +102,7 @@ class Speech(Naming):
                 position = after
                 continue
             if kind in TEXTS and data.find(TRACE, position, after) >= 0:
-                self.traced(server, b"")
+                self.worth = Worth(traced=True, said=data)
             if length < 4 or length > LONGEST.get(kind, 0):
                 self._send(server, out, data[start:position])
                 self._leave(kind, length)
@@ -115,10 +114,9 @@ class Speech(Naming):
                 break
             if self.rename and kind in NAMING:
                 changed, until = self._named(server, kind, data, position, min(after, end))
-                if until == STALLED:
-                    self._stall(server, out, data, start, position)
-                    return
                 if until < 0:
+                    if until == STALLED:
+                        self._stall(server, out, data, start, position)
                     return
                 if until > position:
                     out.append(data[start:position])
@@ -183,16 +181,23 @@ class Speech(Naming):
         self._parsed_here = False
         self.pool.queries += 1
         if self.plain_traced:
-            self.traced(server, b"")
+            self.traced(server, b"", new)
         if self.stay or server.status != IDLE:
             server.since = CLOCK()
         server.send(data)
         return True
 
-    def traced(self, server: Server, text: bytes) -> None:
-        """A comment in what is about to be said has a trace's context; its text, if that is not said."""
-        idle_s = CLOCK() - server.since if server.status != IDLE else 0.0
-        self.worth = Worth(traced=True, text=text, idle_s=idle_s)
+    def traced(self, server: Server, text: bytes, said: bytes) -> None:
+        """A comment in what is about to be said has a trace's context.
+
+        Args:
+            server: that it will be said to; since when it has waited is still known.
+            text: the text, if it is not said.
+            said: what has the text, if it is.
+        """
+        waits = server.status != IDLE and not (server.whole or server.entered)
+        idle_s = CLOCK() - server.since if waits else 0.0
+        self.worth = Worth(traced=True, text=text, said=said, idle_s=idle_s)
 
     def _bound(self, server: Server, data: bytes, end: int) -> bool:
         """Say a whole batch of a named statement in one go; whether that was possible.
@@ -212,12 +217,12 @@ class Speech(Naming):
             if statement is None or statement.suspicion:
                 return False
             name = statement.name
+            if statement.traced:
+                self.traced(server, statement.tail, b"")
             if name not in server.statements:
                 return False
             if statement.proven and self.journal is not None:
                 self.journal.proven += 1
-            if statement.traced:
-                self.traced(server, statement.tail)
             asks = statement.effect and self._asks(server, statement.effect)
             if asks and self.worker.sampling.sample.name not in server.statements:
                 return False  # to make room for our question, this very statement may be closed

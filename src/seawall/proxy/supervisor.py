@@ -312,6 +312,11 @@ class Supervisor:
         return sum(process.returncode is None for process in self._processes.values())
 
     @property
+    def stopping(self) -> bool:
+        """Whether it lets nobody in any more."""
+        return self._stopping
+
+    @property
     def topology(self) -> Topology | None:
         """What the workers go by; ``None`` if nobody watches the servers."""
         return self._conductor.topology if self._conductor is not None else None

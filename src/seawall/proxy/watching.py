@@ -21,6 +21,8 @@ FACTS_MAX: Final = 32
 """Between two sweeps; more are dropped."""
 FACTS_RESERVED: Final = 8
 """Of these, places that only failed queries get."""
+AT_ONCE_S: Final = 0.001
+"""A query that is said within this time of its transaction's beginning is the one that waited for it."""
 
 
 class Fact(NamedTuple):
@@ -30,6 +32,8 @@ class Fact(NamedTuple):
         ended_at: when, by the worker's clock, in seconds.
         waited_s: how long its transaction waited for a server; told once per transaction.
         fitted_s: how long it then took to put the server into the session's state; told once too.
+        lead_s: how much of these two came right before it was said: all, or nothing if its transaction had
+            said something else before.
         took_s: from saying it to the last of its answer.
         idle_s: how long its transaction had waited for the client to say it; 0 if that is not known.
         user: the client's name.
@@ -38,13 +42,15 @@ class Fact(NamedTuple):
         traced: whether a comment in it has a trace's context.
         error: the body of the ErrorResponse, if that was the answer.
         text: of a prepared statement, with what follows it in a Parse; nothing if it is in ``said``.
-        said: the bytes said to the server last; parameters' values may be among them.
+        said: the bytes that have the comment, or those said to the server last; parameters' values may be
+            among them.
         client_pid: the client's process number.
     """
 
     ended_at: float
     waited_s: float
     fitted_s: float
+    lead_s: float
     took_s: float
     idle_s: float
     user: str
@@ -92,8 +98,10 @@ class Watch:
             self.dropped += 1
             return
         began_at: float = client.began_at
-        waited_s: float = began_at - client.waiting_since if client.waiting_since >= client.seen_at else 0.0
+        asked_at: float = client.waiting_since
+        waited_s: float = began_at - asked_at if asked_at and asked_at >= client.seen_at else 0.0
         fitted_s: float = max(server.fitted_at - began_at, 0.0)
+        at_once = server.since - max(began_at, server.fitted_at) < AT_ONCE_S
         client.waiting_since = server.fitted_at = 0.0
         self.accepted += 1
         self.facts.append(
@@ -101,6 +109,7 @@ class Watch:
                 now,
                 waited_s,
                 fitted_s,
+                waited_s + fitted_s if at_once else 0.0,
                 took_s,
                 worth.idle_s,
                 client.user,
@@ -109,7 +118,7 @@ class Watch:
                 worth.traced,
                 error,
                 worth.text,
-                server.said,
+                worth.said or server.said,
                 client.pid,
             )
         )

@@ -20,14 +20,18 @@ class Worth:
     Args:
         traced: a comment in it has a trace's context.
         text: its text and what follows that in a Parse, if it is not among what is sent.
+        said: the chunk that has the comment, if it is in none that is remembered otherwise.
         idle_s: how long its transaction had waited for the client to say it.
     """
 
-    __slots__ = ("idle_s", "refusal", "text", "traced")
+    __slots__ = ("idle_s", "refusal", "said", "text", "traced")
 
-    def __init__(self, *, traced: bool = False, text: bytes = b"", idle_s: float = 0.0) -> None:
+    def __init__(
+        self, *, traced: bool = False, text: bytes = b"", said: bytes = b"", idle_s: float = 0.0
+    ) -> None:
         self.traced: bool = traced
         self.text: bytes = text
+        self.said: bytes = said
         self.idle_s: float = idle_s
         self.refusal: bytes = b""
         """The body of the ErrorResponse that it was answered with."""

@@ -121,3 +121,47 @@ def test_only_the_last_are_kept_the_newest_first():
     assert history.total == FAILOVERS_MAX + 5
     assert len(history.rows()) == FAILOVERS_MAX
     assert history.rows()[0]["old_primary"] == str(FAILOVERS_MAX + 4)
+
+
+def over(history, count):
+    """Have a primary lost and come back so many times."""
+    for _ in range(count):
+        noted(SERVING, HOLDING, SERVING, history=history)
+
+
+def test_each_that_has_ended_is_told_once():
+    history = History()
+    assert history.ended() == []
+    noted(SERVING, HOLDING, history=history)
+    assert history.ended() == []
+    noted(HOLDING, SERVING, history=history)
+    assert history.ended() == list(history.entries)
+    assert history.ended() == []
+    over(history, 2)
+    noted(SERVING, HOLDING, history=history)
+    assert history.ended() == list(history.entries)[1:3]
+    noted(HOLDING, SERVING, history=history)
+    assert history.ended() == [history.entries[-1]]
+
+
+def test_one_that_was_given_up_before_anybody_noticed_has_ended_too():
+    history = History()
+    planned = history.begin(at=EPOCH, began=1.0, old_primary="one", planned=True)
+    assert history.ended() == []
+    history.settle(SERVING, 2.0)
+    assert history.ended() == [planned]
+    assert planned.outcome == "given up"
+
+
+def test_of_more_than_are_kept_the_last_are_told():
+    history = History()
+    over(history, FAILOVERS_MAX + 5)
+    assert history.ended() == list(history.entries)
+    assert history.ended() == []
+    over(history, 3)
+    assert history.ended() == list(history.entries)[-3:]
+    assert history.total == FAILOVERS_MAX + 8
+    # The one under way takes the place of one that is over.
+    over(history, 1)
+    noted(SERVING, HOLDING, history=history)
+    assert history.ended() == [history.entries[-2]]

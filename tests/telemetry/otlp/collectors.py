@@ -45,13 +45,15 @@ class Collector(socketserver.ThreadingTCPServer):
     Args:
         answers: What happens to the first requests, in order; those that follow are accepted.
         tls: For a server that speaks TLS.
+        port: Where; 0 lets the system choose.
     """
 
+    allow_reuse_address = True
     daemon_threads = True
     block_on_close = True
 
-    def __init__(self, *answers, tls=None):
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(self, *answers, tls=None, port=0):
+        super().__init__(("127.0.0.1", port), _Connection)
         self.answers = list(answers)
         self.tls = tls
         self.requests = []

@@ -33,6 +33,7 @@ from seawall.telemetry.otlp.settings import OtlpSettings
 from seawall.telemetry.selfwatch import SelfWatch, Watched
 from seawall.telemetry.serving import Access, Binding, Role, TelemetryServer, Tls, Token
 from seawall.telemetry.tracing import TracerProvider, TracingSettings, make_provider
+from seawall.telemetry.tracing.lane import Lane
 from seawall.telemetry.tracing.settings import Sampling
 
 __all__ = ["ObservingCompanion"]
@@ -41,9 +42,19 @@ LOGGER: Final = logging.getLogger("seawall.proxy")
 TICK_S: Final = 1.0
 RETRY_S: Final = 5.0
 """An address that is taken is tried again after that long."""
+COUNTED_LINES: Final = (
+    *("offered", "accepted", "dropped", "queued"),
+    *("written", "failed", "masked", "truncated"),
+)
+"""Of what is counted about lines, what the status API shows."""
+FAREWELL_S: Final = 2.0
+"""What a collector has for the last spans, and readers for their answers: who stops a proxy waits for it."""
 CHANNEL_BYTES: Final = 1 << 20
 """What may wait in the channel from the workers; what comes on top is dropped by them, and counted."""
-DATAGRAM_MAX: Final = 1 << 18
+DATAGRAM_MAX: Final = 1 << 16
+METRICS_PATH: Final = "/metrics"
+DOCUMENT_PATH: Final = "/openapi.json"
+"""Where what a listener has begins."""
 READS_MAX: Final = 8
 """Datagrams read before the loop gets its turn."""
 
@@ -83,10 +94,13 @@ class ObservingCompanion:
         self._writer: Writer | None = None
         self._spans: Spans | None = None
         self._exporter: Exporter | None = None
+        self._lane: Lane[Any] | None = None
         self._provider: object = None
         self._shut: Callable[[], object] = lambda: None
         self.malformed = 0
         """Datagrams that were none of ours."""
+        self.failed = 0
+        """How often something here failed that should not have, and was gone without."""
         tracing = settings.tracing
         self._slow_s = tracing.slow_s or inf
         if tracing.enabled:
@@ -104,6 +118,7 @@ class ObservingCompanion:
         backends = {backend.name: backend for backend in self._proxy.backends}
         self._spans = Spans(provider, backends, slow_s=self._slow_s, errors=tracing.errors)
         self._exporter = Exporter(lane, otlp)
+        self._lane = lane
         self._provider = provider
         self._shut = getattr(provider, "shutdown", self._shut)
 
@@ -130,41 +145,49 @@ class ObservingCompanion:
         loop.add_reader(reader, self._read)
         registry, collector = Registry(cells=Sheet(block, supervisor.count)), Collector(block)
         gauges = Gauges(registry, [one.name for one in self._proxy.backends])
-        watch = SelfWatch(registry, collector=collector)
         self._news = News(supervisor.hub, gauges, self._on_signal)
+        watch = SelfWatch(registry, collector=collector)
         self._writer = Writer(Watched(collector, watch), self._exposition())
-        watch.writer(self._writer)
-        if isinstance(self._provider, TracerProvider):
-            watch.tracing(self._provider)
-        if self._lines is not None:
-            watch.logs(self._lines)
+        self._watch_parts(watch)
         if self._exporter is not None:
-            watch.exporter(self._exporter)
             self._exporter.start()
         self._tasks = [
             loop.create_task(self._tick(supervisor, gauges)),
             *(loop.create_task(self._serve(server)) for server in self._doors(supervisor)),
         ]
 
+    def _watch_parts(self, watch: SelfWatch) -> None:
+        """Have telemetry's own parts counted."""
+        if self._writer is not None:
+            watch.writer(self._writer)
+        if self._lines is not None:
+            watch.logs(self._lines)
+        if isinstance(self._provider, TracerProvider):
+            watch.tracing(self._provider)
+        if self._exporter is not None:
+            watch.exporter(self._exporter)
+
     async def stop(self) -> None:
         """Send what is left, and end."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for server in self._servers:
-            await server.stop()
+        await asyncio.gather(*(server.stop() for server in self._servers), return_exceptions=True)
         if self._news is not None:
             self._news.close()
         if self._reader is not None and self._channel is not None:
-            self._read()
             asyncio.get_running_loop().remove_reader(self._reader)
+            while self._read():  # the workers are gone, so there is an end to it
+                continue
             self._reader.close()
             self._channel.close()
+            self._reader = self._channel = None
         self._shut()
         if self._exporter is not None:
-            await asyncio.to_thread(self._exporter.stop)
+            await asyncio.to_thread(self._exporter.stop, FAREWELL_S)
         if self._block is not None:
             self._block.close()
+            self._block = None
 
     def worker_ended(self, number: int) -> None:
         """A worker's process is gone: its gauges go, its totals stay."""
@@ -173,13 +196,18 @@ class ObservingCompanion:
 
     def telemetry(self) -> Telemetry:
         """How telemetry itself is."""
-        spans, exporter, writer = self._spans, self._exporter, self._writer
+        spans, lane, exporter, writer = self._spans, self._lane, self._exporter, self._writer
         sent = exporter.statistics() if exporter is not None else None
         shown = writer.statistics() if writer is not None else None
         written = self._lines.statistics() if self._lines is not None else None
         return Telemetry(
-            spans={"made": spans.made, "unsampled": spans.unsampled, "malformed": self.malformed}
-            if spans is not None
+            spans={
+                "made": spans.made,
+                "unsampled": spans.unsampled,
+                "dropped": sum(lane.statistics().dropped.values()),
+                "malformed": self.malformed,
+            }
+            if spans is not None and lane is not None
             else {},
             export={
                 "taken": sent.taken,
@@ -190,35 +218,39 @@ class ObservingCompanion:
             }
             if sent is not None
             else {},
-            logs={
-                "offered": written.offered,
-                "accepted": written.accepted,
-                "dropped": written.dropped,
-                "failed": written.failed,
-            }
-            if written is not None
-            else {},
+            logs={name: getattr(written, name) for name in COUNTED_LINES} if written is not None else {},
             scrapes=shown.scrapes if shown is not None else 0,
             series=shown.series if shown is not None else 0,
+            failed=self.failed + (self._news.errors if self._news is not None else 0),
         )
 
     # --- what comes in ------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
-        reader, spans = self._reader, self._spans
+    def _read(self) -> bool:
+        """Take some of what came; whether there may be more."""
+        reader = self._reader
+        if reader is None:
+            return False
         for _ in range(READS_MAX):
             try:
-                datagram = reader.recv(DATAGRAM_MAX) if reader is not None else b""
+                datagram = reader.recv(DATAGRAM_MAX)
             except OSError:
-                return
+                return False
+            self._take(datagram)
+        return True
+
+    def _take(self, datagram: bytes) -> None:
+        try:
+            records = unpack(datagram)
+        except ValueError:
+            self.malformed += 1
+            return
+        for record in records:
             try:
-                records = unpack(datagram)
-            except ValueError:
-                self.malformed += 1
-                continue
-            for record in records:
-                if spans is not None:
-                    spans.add(record)
+                if self._spans is not None:
+                    self._spans.add(record)
+            except Exception:  # noqa: BLE001 -- one query costs no other's span
+                self.failed += 1
 
     def _on_signal(self, signal: Signal) -> None:
         if self._spans is not None and isinstance(signal, FailoverEnded):
@@ -226,7 +258,10 @@ class ObservingCompanion:
 
     async def _tick(self, supervisor: Any, gauges: Gauges) -> None:  # noqa: ANN401
         while True:
-            gauges.show(supervisor.topology, supervisor.alive)
+            try:
+                gauges.show(supervisor.topology, supervisor.alive)
+            except Exception:  # noqa: BLE001 -- telemetry must not be what stops a supervisor, nor itself
+                self.failed += 1
             await asyncio.sleep(TICK_S)
 
     # --- what is served -----------------------------------------------------------------------------------
@@ -245,12 +280,20 @@ class ObservingCompanion:
         doors = []
         if metrics.enabled:
             binding = binding_of("telemetry.metrics", metrics)
-            doors.append(TelemetryServer(scraper=self._writer, checks=checks, metrics=binding))
+            doors.append(
+                TelemetryServer(scraper=self._writer, checks=checks, metrics=binding, grace_s=FAREWELL_S)
+            )
         if status.enabled:
             binding = binding_of("telemetry.status", status)
             api = status_api(supervisor, self.telemetry)
             doors.append(
-                TelemetryServer(api=api, checks=checks, status=binding, on_error=self._failed_operation)
+                TelemetryServer(
+                    api=api,
+                    checks=checks,
+                    status=binding,
+                    on_error=self._failed_operation,
+                    grace_s=FAREWELL_S,
+                )
             )
         return doors
 
@@ -262,14 +305,16 @@ class ObservingCompanion:
         while True:
             try:
                 await server.start()
-            except SeawallError as error:
+            except (SeawallError, OSError) as error:
                 if str(error) != told:
                     self._log(f"telemetry is not served, and will be tried again: {error}")
                 told = str(error)
                 await asyncio.sleep(RETRY_S)
             else:
                 self._servers.append(server)
-                LOGGER.info("telemetry is served at %s", server.metrics_url or server.status_url)
+                url = server.metrics_url
+                where = f"{url}{METRICS_PATH}" if url else f"{server.status_url}{DOCUMENT_PATH}"
+                LOGGER.info("telemetry is served at %s", where)
                 return
 
     @property

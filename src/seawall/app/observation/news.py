@@ -32,7 +32,7 @@ class News:
         self._logger = logging.getLogger(LOGGER)
         self._subscription = hub.subscribe(on_ready=self._ready)
         self.errors = 0
-        """Signals at which something here failed."""
+        """How often something here failed at a signal; the others were told all the same."""
 
     def _ready(self) -> None:
         # The publisher is a step of the conductor, which has better things to do than to write logs.
@@ -40,12 +40,11 @@ class News:
 
     def _take(self) -> None:
         for signal in self._subscription.take():
-            try:
-                self._gauges.note(signal)
-                self._also(signal)
-                self._write(signal)
-            except Exception:  # noqa: BLE001 -- telemetry must not be what stops a supervisor
-                self.errors += 1
+            for tell in (self._write, self._gauges.note, self._also):
+                try:
+                    tell(signal)
+                except Exception:  # noqa: BLE001 -- telemetry must not be what stops a supervisor
+                    self.errors += 1
 
     def _write(self, signal: Signal) -> None:
         if isinstance(signal, FailoverEnded):

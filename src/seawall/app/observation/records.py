@@ -13,9 +13,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from seawall.kernel.errors import ValidationError
+from seawall.proxy.owed import SAMPLE_NAME
 from seawall.proxy.watching import Fact
+from seawall.proxy.worth import TRACE
 from seawall.wire.pgwire import framing, messages
 from seawall.wire.pgwire.framing import HEADER, HEADER_BYTES
+from seawall.wire.pgwire.sqlstate import INTERNAL_ERROR
 from seawall.wire.pgwire.summary import OTHER, summary
 from seawall.wire.tracecontext.sql_comment import read_comment
 
@@ -33,18 +37,21 @@ __all__ = [
 
 DATAGRAM_BYTES: Final = 32_768
 """Records of one sweep come to less, unless names are very long; what does not fit goes into the next one."""
-MESSAGES_MAX: Final = 16
-"""Messages of a chunk that are looked at for one with a text."""
-OWN: Final = b"seawall_"
-"""What our own questions' statements are called; they may stand in front of the client's."""
+MESSAGES_MAX: Final = 64
+"""Messages of a chunk that are looked at for one with a text: a dozen batches."""
+OWN: Final = SAMPLE_NAME.encode() + b"\0"
+"""What our own question's statement is called; it may stand in front of the client's."""
 OWN_TEXT: Final = b"pg_current_xact_id_if_assigned"
 TEXT_BYTES: Final = 4_096
-"""Of a longer text the worker passes on the beginning and, if there is one, the comment at its end."""
-COMMENT_BYTES: Final = 1_024
+"""Of a longer text the worker passes on the beginning, and the trace context if it has one."""
 _PLAIN: Final = re.compile(rb"(?:[^'$/-]|/(?!\*)|-(?!-))*").match
 """What has no literal and no comment in it."""
-TRACESTATE_MAX: Final = 512
-"""Characters of ``tracestate`` that are passed on."""
+CONTEXT_MAX: Final = 512
+"""Characters of ``traceparent`` and ``tracestate``; of longer ones nothing is passed on."""
+NAME_MAX: Final = 255
+"""Characters of a name; of longer ones the rest is left out. Servers know 63 bytes of them."""
+NUMBER_MAX: Final = 1e12
+"""Seconds and process numbers are less."""
 
 
 class Record(NamedTuple):
@@ -52,7 +59,8 @@ class Record(NamedTuple):
 
     Attributes:
         worker: the worker's number.
-        traced: whether a comment in it has a trace's context.
+        lead_s: how much of the two times before came right before it was said.
+        traced: 1 if a comment in it has a trace's context.
         sqlstate: of the error that it was answered with; empty if there was none.
         text: what the client said, each byte as one character; not to be shown to anybody.
     """
@@ -61,6 +69,7 @@ class Record(NamedTuple):
     ended_at: float
     waited_s: float
     fitted_s: float
+    lead_s: float
     took_s: float
     idle_s: float
     traced: int
@@ -88,24 +97,34 @@ class Digest(NamedTuple):
     tracestate: str
 
 
-def text_of(said: bytes) -> bytes:
-    """The text of a client's first query or Parse in a chunk; nothing if there is none that is whole."""
+def text_of(said: bytes, among: bytes = b"") -> bytes:
+    """The text of a client's first query or Parse in a chunk.
+
+    Args:
+        said: the chunk; what is no whole message of a client ends the search, since it may be a piece of one.
+        among: what has to be in the text.
+
+    Returns:
+        The text; nothing if there is none.
+    """
     position = 0
     for _ in range(MESSAGES_MAX):
         if position + HEADER_BYTES > len(said):
             break
         kind, length = HEADER.unpack_from(said, position)
         after = position + 1 + length
+        if not 4 <= length <= framing.LONGEST.get(kind, 0) or after > len(said):
+            break
         if kind in {framing.QUERY, framing.PARSE}:
             begin = position + HEADER_BYTES
-            ours = said.startswith(OWN, begin)
+            ours = kind == framing.PARSE and said.startswith(OWN, begin)
             if kind == framing.PARSE:
-                begin = said.find(b"\0", begin) + 1
+                begin = said.find(b"\0", begin, after) + 1
             end = said.find(b"\0", begin, after)
-            if not begin or end < 0:
-                return b""
+            if not begin or end < 0 or (kind == framing.QUERY and end != after - 1):
+                break
             text = said[begin:end]
-            if not ours and OWN_TEXT not in text:
+            if not ours and OWN_TEXT not in text and among in text:
                 return text
         position = after
     return b""
@@ -113,7 +132,7 @@ def text_of(said: bytes) -> bytes:
 
 def record_of(fact: Fact, worker: int) -> Record:
     """What of a fact is passed on."""
-    text = fact.text[: max(fact.text.find(b"\0"), 0)] or text_of(fact.said)
+    text = fact.text[: max(fact.text.find(b"\0"), 0)] or text_of(fact.said, TRACE if fact.traced else b"")
     if len(text) > TEXT_BYTES:
         text = _shortened(text, traced=fact.traced)
     return Record(
@@ -121,14 +140,15 @@ def record_of(fact: Fact, worker: int) -> Record:
         fact.ended_at,
         fact.waited_s,
         fact.fitted_s,
+        fact.lead_s,
         fact.took_s,
         fact.idle_s,
         int(fact.traced),
         fact.client_pid,
-        fact.user,
-        fact.database,
-        fact.backend,
-        messages.parse_fields(fact.error).get("C", "") if fact.error else "",
+        fact.user[:NAME_MAX],
+        fact.database[:NAME_MAX],
+        fact.backend[:NAME_MAX],
+        _sqlstate(fact.error),
         text.decode("latin-1"),
     )
 
@@ -137,13 +157,13 @@ def _shortened(text: bytes, *, traced: bool) -> bytes:
     """The beginning of a long text, up to where a literal may begin, and its trace context."""
     comment = read_comment(text) if traced else {}
     pairs = ",".join(
-        f"{name}='{comment[name]}'"
+        f"{name}='{value}'"
         for name in ("traceparent", "tracestate")
-        if name in comment and "'" not in comment[name]
+        if (value := _short(comment.get(name, ""))) and "'" not in value and value.isascii()
     )
     beginning = _PLAIN(text[:TEXT_BYTES])
     plain = beginning[0] if beginning is not None else b""
-    return plain + (f" /*{pairs}*/".encode() if 0 < len(pairs) <= COMMENT_BYTES else b"")
+    return plain + (f" /*{pairs}*/".encode() if pairs else b"")
 
 
 def digest(record: Record) -> Digest:
@@ -151,10 +171,22 @@ def digest(record: Record) -> Digest:
     text = record.text.encode("latin-1")
     command, table = summary(text) if text else (OTHER, "")
     comment = read_comment(text) if record.traced else {}
-    state = comment.get("tracestate", "")
     return Digest(
-        command, table, comment.get("traceparent", ""), state if len(state) <= TRACESTATE_MAX else ""
+        command, table, _short(comment.get("traceparent", "")), _short(comment.get("tracestate", ""))
     )
+
+
+def _short(context: str) -> str:
+    return context if len(context) <= CONTEXT_MAX else ""
+
+
+def _sqlstate(error: bytes) -> str:
+    if not error:
+        return ""
+    try:
+        return messages.parse_fields(error)["C"]
+    except ValidationError:  # that it is none is known, and no more
+        return INTERNAL_ERROR
 
 
 def pack(records: Iterable[Record]) -> Iterator[tuple[bytes, int]]:
@@ -163,7 +195,7 @@ def pack(records: Iterable[Record]) -> Iterator[tuple[bytes, int]]:
     size = 0
     for record in records:
         part = json.dumps(record)
-        if parts and size + len(part) > DATAGRAM_BYTES:
+        if parts and size + len(part) + 2 > DATAGRAM_BYTES:
             yield f"[{','.join(parts)}]".encode(), len(parts)
             parts, size = [], 0
         parts.append(part)
@@ -178,23 +210,32 @@ def unpack(datagram: bytes) -> list[Record]:
     Raises:
         ValueError: it is none of ours.
     """
-    rows = json.loads(datagram)
+    try:
+        rows = json.loads(datagram)
+    except RecursionError as error:
+        raise ValueError("lists in lists") from error
     if not isinstance(rows, list):
         raise ValueError("no list of records")  # noqa: TRY004 -- whatever is wrong with it, it is one error
     return [_record(row) for row in rows]
 
 
 _TEXTS: Final = frozenset({"user", "database", "backend", "sqlstate", "text"})
+_WHOLE: Final = frozenset({"worker", "traced", "client_pid"})
 
 
 def _record(row: object) -> Record:
     if not isinstance(row, list) or len(row) != len(Record._fields):
         raise ValueError("no record")
     for value, name in zip(row, Record._fields, strict=True):
-        fits = isinstance(value, str if name in _TEXTS else int | float)
-        if not fits or isinstance(value, bool):
+        fits = isinstance(value, str) if name in _TEXTS else _is_number(value, whole=name in _WHOLE)
+        if not fits:
             raise ValueError("no record")
     record = Record(*row)
-    if not record.text.isascii():
-        record.text.encode("latin-1")  # a UnicodeEncodeError is a ValueError
+    record.text.encode("latin-1")  # what is no byte makes a UnicodeEncodeError, which is a ValueError
     return record
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        return False
+    return abs(value) <= NUMBER_MAX  # which is no number that is none

@@ -110,7 +110,13 @@ class TracingSection(Section):
         str, text("a name", "What the proxy is called in traces.", longest=255, example='"orders-proxy"')
     ] = _TRACING.service
     slow: Annotated[
-        float, span(0.0, 86_400.0, "A query that takes so long has a span even without a trace; 0: no.")
+        float,
+        span(
+            0.0,
+            86_400.0,
+            "A query for which a server takes so long has a span even without a trace; 0: no. "
+            "Below `100ms` it is found by chance.",
+        ),
     ] = _TRACING.slow_s
     errors: Annotated[bool, truth("Whether one that fails has a span even without a trace.")] = (
         _TRACING.errors

@@ -19,7 +19,6 @@ class Door:
         host: address or host name.
         port: 0 lets the system choose.
         token: what readers have to present; empty: nothing.
-        admin_token: what those present who may do more than read.
         allow_unauthenticated: let everybody read, on any address.
         certificate: file of the certificate; empty: no TLS.
         key: file of its key.
@@ -30,7 +29,6 @@ class Door:
     host: str = "127.0.0.1"
     port: int = 0
     token: str = field(default="", repr=False)
-    admin_token: str = field(default="", repr=False)
     allow_unauthenticated: bool = False
     certificate: str = ""
     key: str = ""

@@ -11,7 +11,18 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider, get_current_span
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TracerProvider,
+    get_current_span,
+    set_span_in_context,
+)
 
 from seawall._version import __version__
 from seawall.app.observation.records import Digest, Record, digest
@@ -54,19 +65,20 @@ class Spans:
         shown = digest(record)
         carrier = {"traceparent": shown.traceparent, "tracestate": shown.tracestate}
         parent = PROPAGATOR.extract({name: value for name, value in carrier.items() if value})
-        sampled = get_current_span(parent).get_span_context().trace_flags.sampled
+        told = get_current_span(parent).get_span_context()
         failed = bool(record.sqlstate) and self._errors
-        if not (sampled or failed or record.took_s >= self._slow_s):
+        if not (told.trace_flags.sampled or failed or record.took_s >= self._slow_s):
             self.unsampled += 1
             return
+        if told.is_valid and not told.trace_flags.sampled:
+            parent = _sampled(told)
         ended_ns = _wall_ns(record.ended_at)
-        lasted_s = record.took_s + record.fitted_s + record.waited_s
         span = self._tracer.start_span(
             f"{shown.command} {shown.table}".rstrip(),
             context=parent,
             kind=SpanKind.CLIENT,
             attributes=self._attributes(record, shown),
-            start_time=ended_ns - int(lasted_s * NS),
+            start_time=ended_ns - int((record.lead_s + record.took_s) * NS),
         )
         if record.sqlstate:
             span.set_status(Status(StatusCode.ERROR, record.sqlstate))
@@ -113,6 +125,15 @@ class Spans:
         if record.sqlstate:
             found["db.response.status_code"] = found["error.type"] = record.sqlstate
         return found
+
+
+def _sampled(told: SpanContext) -> Context:
+    """A parent as if it was recorded: providers make no child of another, and this child is wanted."""
+    flags = TraceFlags(told.trace_flags | TraceFlags.SAMPLED)
+    context = SpanContext(
+        told.trace_id, told.span_id, is_remote=True, trace_flags=flags, trace_state=told.trace_state
+    )
+    return set_span_in_context(NonRecordingSpan(context))
 
 
 def _wall_ns(monotonic_s: float) -> int:

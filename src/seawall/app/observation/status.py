@@ -13,8 +13,12 @@ from seawall.telemetry.serving import Check, CheckFailed, Checks, StatusApi
 
 __all__ = ["Proxy", "checks_of", "status_api"]
 
+NAMED_MAX: Final = 8
+"""Workers that a reason names; with more it would be a report."""
 BEAT_MAX_S: Final = 2.0
 """A worker writes its beat ten times a second; one that is so old belongs to a worker that hangs."""
+NO_BEAT: Final = -1.0
+"""The age of the beat of a worker that is just being started."""
 MICRO: Final = 1_000_000
 
 
@@ -32,13 +36,13 @@ class Proxy(Protocol):
         ...
 
     @property
-    def topology(self) -> Topology | None:
-        """What the workers go by; ``None`` if nobody watches the servers."""
+    def stopping(self) -> bool:
+        """Whether it lets nobody in any more."""
         ...
 
     @property
-    def restarts(self) -> int:
-        """Workers that had to be replaced."""
+    def topology(self) -> Topology | None:
+        """What the workers go by; ``None`` if nobody watches the servers."""
         ...
 
     def show(self, what: str) -> list[dict[str, Any]]:
@@ -99,7 +103,7 @@ class Failover(msgspec.Struct, frozen=True):
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """One worker's counters, as it wrote them last."""
+    """One worker's counters, as it wrote them last; an age of -1 is that of a worker that has just begun."""
 
     number: int
     pid: int
@@ -114,13 +118,14 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Telemetry(msgspec.Struct, frozen=True):
-    """How telemetry itself is; every count of what was offered is the sum of the others beside it."""
+    """How telemetry itself is; of all that was offered or taken it is said what became of it."""
 
     spans: Mapping[str, int]
     export: Mapping[str, int]
     logs: Mapping[str, int]
     scrapes: int
     series: int
+    failed: int
 
 
 def status_api(proxy: Proxy, telemetry: Callable[[], Telemetry]) -> StatusApi:
@@ -156,28 +161,35 @@ def status_api(proxy: Proxy, telemetry: Callable[[], Telemetry]) -> StatusApi:
 
 def workers_of(proxy: Proxy) -> list[Worker]:
     """The workers' counters."""
-    now = time.monotonic()
+    rows = proxy.rows()
+    now = time.monotonic()  # after the rows are read, or a beat might be in the future
     names = ("pid", "clients", "clients_waiting", "servers", "servers_idle", "queries", "transactions")
     return [
         Worker(
             number=number,
-            beat_age_s=round(now - row["beat"] / MICRO, 3) if row["beat"] else -1.0,
+            beat_age_s=round(max(now - row["beat"] / MICRO, 0.0), 3) if row["beat"] else NO_BEAT,
             errors=row["errors"],
             **{name: row[name] for name in names},
         )
-        for number, row in enumerate(proxy.rows())
+        for number, row in enumerate(rows)
     ]
 
 
 def checks_of(proxy: Proxy) -> Checks:
-    """The checks of a proxy: it is ready when its workers answer and clients are served."""
+    """The checks of a proxy: it is ready when its workers answer, clients are served and it is to go on."""
     checks = Checks()
 
     def workers() -> Mapping[str, int]:
-        hung = [worker.number for worker in workers_of(proxy) if not 0 <= worker.beat_age_s < BEAT_MAX_S]
-        details = {"alive": proxy.alive, "wanted": proxy.count, "hung": len(hung)}
-        if proxy.alive < proxy.count or hung:
-            raise CheckFailed("a worker is missing or hangs", details)
+        silent = [worker.number for worker in workers_of(proxy) if not 0 <= worker.beat_age_s < BEAT_MAX_S]
+        details = {"alive": proxy.alive, "wanted": proxy.count, "silent": len(silent)}
+        if proxy.stopping:
+            raise CheckFailed("the proxy is shutting down", details)
+        if silent:
+            named = ", ".join(str(number) for number in silent[:NAMED_MAX])
+            more = ", ..." if len(silent) > NAMED_MAX else ""
+            raise CheckFailed(f"no sign of life from worker {named}{more}", details)
+        if proxy.alive < proxy.count:
+            raise CheckFailed(f"{proxy.alive} of {proxy.count} workers are alive", details)
         return details
 
     def primary() -> Mapping[str, str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from seawall.app.observation.records import pack, record_of
-from seawall.proxy.watching import FACTS_MAX, Watch
+from seawall.proxy.watching import FACTS_MAX, Fact, Watch
 from seawall.telemetry.catalogue import CATALOGUE
 from seawall.telemetry.catalogue import proxy as rows
 from seawall.telemetry.metrics import Block, Layout, Registry, Sheet
@@ -80,10 +81,12 @@ class WorkerObserver:
         self._channel = channel
         self._registry = Registry(cells=sheet)
         self._counted: dict[Any, float] = {}
-        """What has been counted already, by cell; bounded by the registry's series and the worker's pools."""
+        """What has been counted already; bounded, as are cells and durations, by the worker's pools."""
+        self._cells: dict[tuple[Any, tuple[str, ...]], Any] = {}
         self._durations: dict[Any, tuple[list[int], float]] = {}
         self._round = 0
         self._lost = 0
+        """Facts that did not get into the channel."""
         registry = self._registry
         self._pools: tuple[tuple[Any, Callable[[Any], float]], ...] = (
             (registry.counter(rows.QUERIES), lambda pool: pool.queries),
@@ -114,20 +117,21 @@ class WorkerObserver:
     def swept(self, now: float) -> None:
         """Pass on what is worth a span; once a second, count."""
         del now
-        facts = self._worker.watch.take() if self._worker.watch.facts else []
-        if facts:
-            number = self._worker.number
-            for datagram, count in pack(record_of(fact, number) for fact in facts):
-                self._send(datagram, count)
-        if self._round % COUNT_EVERY == 0:
-            self.count()
+        if self._worker.watch.facts:
+            self._pass_on(self._worker.watch.take())
         self._round += 1
+        if self._round % COUNT_EVERY == 1:
+            self.count()
 
-    def _send(self, datagram: bytes, count: int) -> None:
+    def _pass_on(self, facts: list[Fact]) -> None:
+        number, sent = self._worker.number, 0
         try:
-            self._channel.send(datagram)
-        except OSError:  # full, too long, or nobody is there to read
-            self._lost += count
+            for datagram, count in pack(record_of(fact, number) for fact in facts):
+                with suppress(OSError):  # full, too long, or nobody is there to read
+                    self._channel.send(datagram)
+                    sent += count
+        finally:
+            self._lost += len(facts) - sent
 
     def count(self) -> None:
         """Bring the shared cells up to what the worker has counted."""
@@ -137,26 +141,34 @@ class WorkerObserver:
         self._clients.cell().set(len(worker.clients))
         levels: dict[Any, float] = {}  # by cell: those that no series has room for share one
         for key, pool in worker.pools.items():
+            pool.add_up()
             labels = (pool.database, pool.user)
             for family, read in self._pools:
-                self._advance(family.cell(*labels), (family, key), read(pool))
+                self._advance(self._cell(family, *labels), (family, key), read(pool))
             for family, read in self._levels:
-                cell = family.cell(*labels)
+                cell = self._cell(family, *labels)
                 levels[cell] = levels.get(cell, 0.0) + read(pool)
             self._observe(key, pool)
         for cell, value in levels.items():
             cell.set(value)
         for what, total in worker.rescue.counts.items():
-            self._advance(self._rescues.cell(what), ("rescue", what), total)
+            self._advance(self._cell(self._rescues, what), ("rescue", what), total)
         for backend, connections in worker.backends.connections.items():
-            self._backends.cell(backend).set(connections)
+            self._cell(self._backends, backend).set(connections)
         watch = worker.watch
         for fate, total in (
             (ACCEPTED, watch.accepted - self._lost),
             (FULL, watch.dropped),
             (LOST, self._lost),
         ):
-            self._advance(self._fates.cell(fate), ("fate", fate), total)
+            self._advance(self._cell(self._fates, fate), ("fate", fate), total)
+
+    def _cell(self, family: Any, *labels: str) -> Any:  # noqa: ANN401 -- a family of cells, and one of them
+        """The cell of some labels; asked for once, since each time counts for one that has no room."""
+        found = self._cells.get((family, labels))
+        if found is None:
+            found = self._cells[family, labels] = family.cell(*labels)
+        return found
 
     def _advance(self, cell: Any, key: object, total: float) -> None:  # noqa: ANN401 -- a counter
         before = self._counted.get(key, 0)
@@ -165,9 +177,8 @@ class WorkerObserver:
             self._counted[key] = total
 
     def _observe(self, key: object, pool: Any) -> None:  # noqa: ANN401
-        pool.add_up()
         counts, total = self._durations.get(key, ([0] * len(pool.took), 0.0))
         if pool.took != counts:
             fresh = [now - before for now, before in zip(pool.took, counts, strict=True)]
-            self._took.cell(pool.database).add(fresh, pool.busy_s - total)
+            self._cell(self._took, pool.database).add(fresh, pool.busy_s - total)
             self._durations[key] = (list(pool.took), pool.busy_s)
