@@ -87,7 +87,7 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(24, 4_000, 10)
+FULL = Sizes(20, 10_000, 10)
 QUICK = Sizes(5, 1_500, 1)
 
 

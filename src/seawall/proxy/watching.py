@@ -17,9 +17,9 @@ from seawall.proxy.worth import Worth
 
 __all__ = ["FACTS_MAX", "FACTS_RESERVED", "Fact", "Watch"]
 
-FACTS_MAX: Final = 32
+FACTS_MAX: Final = 16
 """Between two sweeps; more are dropped."""
-FACTS_RESERVED: Final = 8
+FACTS_RESERVED: Final = 4
 """Of these, places that only failed queries get."""
 AT_ONCE_S: Final = 0.001
 """A query that is said within this time of its transaction's beginning is the one that waited for it."""
@@ -71,11 +71,13 @@ class Watch:
         limit: facts between two sweeps; 0 for none at all, when nobody watches.
     """
 
-    __slots__ = ("accepted", "dropped", "facts", "limit", "slow_s")
+    __slots__ = ("accepted", "dropped", "facts", "limit", "room", "slow_s")
 
     def __init__(self, slow_s: float = inf, limit: int = 0) -> None:
         self.slow_s: float = slow_s
         self.limit: int = limit
+        self.room: int = limit - min(FACTS_RESERVED, limit // 4)
+        """Of these, places for queries that have not failed."""
         self.facts: list[Fact] = []
         self.accepted: int = 0
         self.dropped: int = 0
@@ -89,12 +91,17 @@ class Watch:
         """A query is answered that was found worth a fact; see whether it is, and remember it."""
         worth: Worth = client.worth
         client.worth = None
-        error: bytes = worth.refusal
-        took_s: float = now - server.since
-        limit: int = self.limit
-        if not limit or not (error or worth.traced or took_s >= self.slow_s):
+        if not self.limit:
             return
-        if len(self.facts) >= (limit if error else limit - min(FACTS_RESERVED, limit // 4)):
+        error: bytes = worth.refusal
+        full = len(self.facts) >= (self.limit if error else self.room)
+        if full and (error or worth.traced):
+            self.dropped += 1
+            return
+        took_s: float = now - server.since
+        if not (error or worth.traced or took_s >= self.slow_s):
+            return
+        if full:
             self.dropped += 1
             return
         began_at: float = client.began_at

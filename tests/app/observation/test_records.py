@@ -1,8 +1,9 @@
 """What of a query travels between processes, and that nothing else does."""
 
 import itertools
-import json
+import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,10 +31,10 @@ COPY_DONE_MESSAGE = b"c\0\0\0\4"
 SECRET = "s3cr3tvalue"
 TIMES = st.floats(0.0, 1e9)
 NAMES = st.text(max_size=80)
-BYTES = st.binary(max_size=200).map(lambda data: data.decode("latin-1"))
 RECORDS = st.builds(
     Record,
-    *[st.integers(0, 63), *[TIMES] * 6, st.integers(0, 1), st.integers(0, 1 << 31), *[NAMES] * 4, BYTES],
+    *[st.integers(0, 63), *[TIMES] * 6, st.booleans(), st.integers(0, 1 << 31)],
+    *[*[NAMES] * 4, st.binary(max_size=200)],
 )
 
 
@@ -51,12 +52,13 @@ def test_what_is_packed_comes_out_again(records):
     assert [len(rows) for rows in found] == [count for _, count in pack(records)]
 
 
-@given(
-    st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)
-)
+SMALL = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | st.floats() | NAMES | st.binary()
+
+
+@given(st.binary(max_size=200) | st.recursive(SMALL, st.lists).map(msgspec.msgpack.encode))
 def test_whatever_comes_is_records_or_a_value_error(datagram):
     try:
-        found = unpack(datagram if isinstance(datagram, bytes) else datagram.encode())
+        found = unpack(datagram)
     except ValueError:
         return
     assert all(isinstance(one, Record) for one in found)
@@ -64,7 +66,7 @@ def test_whatever_comes_is_records_or_a_value_error(datagram):
 
 @pytest.mark.parametrize(
     "datagram",
-    [b"", b"{}", b"\xff", b"[" * 200_000, b"[1]", b"[[]]", b'["' + b"9" * 5000 + b'"]'],
+    [b"", b"{}", b"\xff", b"\x91" * 200_000, b"\x91\x01", b"\x91\x90", b"\x90\x90"],
     ids=lambda datagram: repr(datagram[:6]),
 )
 def test_what_is_no_datagram_of_ours_is_a_value_error(datagram):
@@ -75,25 +77,27 @@ def test_what_is_no_datagram_of_ours_is_a_value_error(datagram):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("took_s", "1e999"),
-        ("took_s", "-1e999"),
-        ("took_s", "NaN"),
-        ("ended_at", "1" + "0" * 400),
-        ("took_s", "true"),
-        ("took_s", '"1"'),
-        ("worker", "1.5"),
-        ("client_pid", "null"),
-        ("user", "1"),
-        ("sqlstate", "null"),
-        ("text", '"\\u0100"'),
+        ("took_s", math.inf),
+        ("took_s", -math.inf),
+        ("took_s", math.nan),
+        ("ended_at", 1e13),
+        ("took_s", True),
+        ("took_s", "1"),
+        ("worker", 1.5),
+        ("worker", -1),
+        ("client_pid", None),
+        ("traced", 1),
+        ("user", 1),
+        ("sqlstate", None),
+        ("text", "SELECT 1"),
     ],
 )
 def test_a_field_that_is_none_of_ours_is_a_value_error(name, value):
-    row = [json.dumps(one) for one in record()]
-    assert unpack(f"[[{','.join(row)}]]".encode()) == [record()]
+    row = list(record())
+    assert unpack(msgspec.msgpack.encode([row])) == [record()]
     row[Record._fields.index(name)] = value
     with pytest.raises(ValueError):
-        unpack(f"[[{','.join(row)}]]".encode())
+        unpack(msgspec.msgpack.encode([row]))
 
 
 @given(st.lists(st.text(max_size=30_000), min_size=1, max_size=4), st.integers(1, 40))
@@ -127,7 +131,7 @@ def test_a_record_is_bounded_whatever_its_comment_says():
     said = messages.query(f"SELECT 1 /*traceparent='{long}',tracestate='{long}'*/")
     found = record_of(fact(traced=True, said=said, user="\udce9" * 9_000), 0)
     shown = digest(found)
-    assert (shown.traceparent, shown.tracestate, found.user) == ("", "", "\udce9" * NAME_MAX)
+    assert (shown.traceparent, shown.tracestate, found.user) == ("", "", "?" * NAME_MAX)
     assert len(found.text) <= TEXT_BYTES
     state = "a=" + "b" * (CONTEXT_MAX - 2)
     kept = record_of(
@@ -212,7 +216,7 @@ def test_a_record_has_the_facts_and_what_the_text_does():
     told = fact(traced=True, said=said, waited_s=1.0, fitted_s=2.0, lead_s=3.0, idle_s=4.0)
     found = record_of(told, 1)
     times = {"waited_s": 1.0, "fitted_s": 2.0, "lead_s": 3.0, "idle_s": 4.0}
-    assert found == record(**times)._replace(traced=1, text=said[5:-1].decode())
+    assert found == record(**times)._replace(traced=True, text=said[5:-1])
     assert digest(found) == ("SELECT", "orders", traceparent(), "")
 
 
@@ -228,7 +232,7 @@ def test_without_a_trace_no_comment_is_read():
 
 def test_what_has_no_text_is_something_else():
     found = record_of(fact(said=copied(b"rows") + COPY_DONE_MESSAGE), 0)
-    assert (found.text, digest(found)) == ("", ("OTHER", "", "", ""))
+    assert (found.text, digest(found)) == (b"", ("OTHER", "", "", ""))
 
 
 @pytest.mark.parametrize("traced", [False, True])
@@ -238,7 +242,7 @@ def test_of_a_long_text_what_may_be_a_value_stays_in_the_worker(traced):
     for text in (many, few):
         said = messages.query(commented(text) if traced else text)
         found = record_of(fact(said=said, traced=traced), 0)
-        assert SECRET not in found.text
+        assert SECRET.encode() not in found.text
         assert digest(found).traceparent == (traceparent() if traced else "")
         assert digest(found).command == "SELECT"
     assert digest(found).table == "orders"
@@ -327,7 +331,7 @@ def test_no_value_of_a_query_is_in_what_is_shown_of_it(told):
     # Literals, parameters, rows, comments, and the server's message.
     assert isinstance(told, Fact)
     found = record_of(told, 0)
-    assert SECRET not in repr((digest(found), found._replace(text="")))
+    assert SECRET not in repr((digest(found), found._replace(text=b"")))
 
 
 def test_no_parameter_and_no_row_leaves_the_worker():

@@ -318,4 +318,4 @@ def test_what_telemetry_needs_is_loaded_in_no_worker():
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"opentelemetry", "starlette", "uvicorn", "structlog", "msgspec", "pydantic"} & set(loaded)
+    assert not {"opentelemetry", "starlette", "uvicorn", "structlog", "pydantic"} & set(loaded)

@@ -69,10 +69,10 @@ def record(*, command="SELECT", table="orders", traceparent="", tracestate="", *
         "user": "ada",
         "database": "shop",
         "backend": "one",
-        "traced": int(bool(traceparent)),
+        "traced": bool(traceparent),
         "client_pid": 7,
         "sqlstate": "",
-        "text": f"{said} /*{pairs}*/" if pairs else said,
+        "text": (f"{said} /*{pairs}*/" if pairs else said).encode(),
     }
     return Record(**{**told, **changes})
 

@@ -1,17 +1,18 @@
 """A query that is worth a span, on its way from a worker to the supervisor.
 
 The worker makes a :class:`Record` of each fact and sends it through a socket that only the two of them have,
-as datagrams of JSON. That is all it does about it: what is made of the text (a command, a table, the trace
-context in a comment, see :func:`digest`) is worked out in the supervisor, and no more of it goes anywhere.
-Values of parameters stay in the worker.
+as datagrams of MessagePack. That is all it does about it: what is made of the text (a command, a table, the
+trace context in a comment, see :func:`digest`) is worked out in the supervisor, and no more of it goes
+anywhere. Values of parameters stay in the worker.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
 
 from seawall.kernel.errors import ValidationError
 from seawall.proxy.owed import SAMPLE_NAME
@@ -54,31 +55,34 @@ NUMBER_MAX: Final = 1e12
 """Seconds and process numbers are less."""
 
 
+Number = Annotated[float, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=int(NUMBER_MAX))]
+
+
 class Record(NamedTuple):
     """One query, or one batch; times as in :class:`~seawall.proxy.watching.Fact`.
 
     Attributes:
         worker: the worker's number.
         lead_s: how much of the two times before came right before it was said.
-        traced: 1 if a comment in it has a trace's context.
         sqlstate: of the error that it was answered with; empty if there was none.
-        text: what the client said, each byte as one character; not to be shown to anybody.
+        text: what the client said; not to be shown to anybody.
     """
 
-    worker: int
-    ended_at: float
-    waited_s: float
-    fitted_s: float
-    lead_s: float
-    took_s: float
-    idle_s: float
-    traced: int
-    client_pid: int
+    worker: Whole
+    ended_at: Number
+    waited_s: Number
+    fitted_s: Number
+    lead_s: Number
+    took_s: Number
+    idle_s: Number
+    traced: bool
+    client_pid: Whole
     user: str
     database: str
     backend: str
     sqlstate: str
-    text: str
+    text: bytes
 
 
 class Digest(NamedTuple):
@@ -143,13 +147,13 @@ def record_of(fact: Fact, worker: int) -> Record:
         fact.lead_s,
         fact.took_s,
         fact.idle_s,
-        int(fact.traced),
+        fact.traced,
         fact.client_pid,
-        fact.user[:NAME_MAX],
-        fact.database[:NAME_MAX],
-        fact.backend[:NAME_MAX],
+        _name(fact.user),
+        _name(fact.database),
+        _name(fact.backend),
         _sqlstate(fact.error),
-        text.decode("latin-1"),
+        text,
     )
 
 
@@ -168,12 +172,17 @@ def _shortened(text: bytes, *, traced: bool) -> bytes:
 
 def digest(record: Record) -> Digest:
     """What may be shown of a record's text."""
-    text = record.text.encode("latin-1")
+    text = record.text
     command, table = summary(text) if text else (OTHER, "")
     comment = read_comment(text) if record.traced else {}
     return Digest(
         command, table, _short(comment.get("traceparent", "")), _short(comment.get("tracestate", ""))
     )
+
+
+def _name(name: str) -> str:
+    """A name as it can be sent: what is no character becomes a question mark."""
+    return name[:NAME_MAX] if name.isascii() else name[:NAME_MAX].encode("utf-8", "replace").decode()
 
 
 def _short(context: str) -> str:
@@ -189,19 +198,28 @@ def _sqlstate(error: bytes) -> str:
         return INTERNAL_ERROR
 
 
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[Record]).decode
+BESIDES: Final = 256
+"""Bytes of a record beside its text and its names, at the most."""
+
+
 def pack(records: Iterable[Record]) -> Iterator[tuple[bytes, int]]:
     """Records as datagrams, each with the number of records in it."""
-    parts: list[str] = []
+    rows: list[Record] = []
     size = 0
     for record in records:
-        part = json.dumps(record)
-        if parts and size + len(part) + 2 > DATAGRAM_BYTES:
-            yield f"[{','.join(parts)}]".encode(), len(parts)
-            parts, size = [], 0
-        parts.append(part)
-        size += len(part) + 1
-    if parts:
-        yield f"[{','.join(parts)}]".encode(), len(parts)
+        # A character takes four bytes at most.
+        room = (
+            BESIDES + len(record.text) + 4 * (len(record.user) + len(record.database) + len(record.backend))
+        )
+        if rows and size + room > DATAGRAM_BYTES:
+            yield _encode(rows), len(rows)
+            rows, size = [], 0
+        rows.append(record)
+        size += room
+    if rows:
+        yield _encode(rows), len(rows)
 
 
 def unpack(datagram: bytes) -> list[Record]:
@@ -211,31 +229,6 @@ def unpack(datagram: bytes) -> list[Record]:
         ValueError: it is none of ours.
     """
     try:
-        rows = json.loads(datagram)
-    except RecursionError as error:
-        raise ValueError("lists in lists") from error
-    if not isinstance(rows, list):
-        raise ValueError("no list of records")  # noqa: TRY004 -- whatever is wrong with it, it is one error
-    return [_record(row) for row in rows]
-
-
-_TEXTS: Final = frozenset({"user", "database", "backend", "sqlstate", "text"})
-_WHOLE: Final = frozenset({"worker", "traced", "client_pid"})
-
-
-def _record(row: object) -> Record:
-    if not isinstance(row, list) or len(row) != len(Record._fields):
-        raise ValueError("no record")
-    for value, name in zip(row, Record._fields, strict=True):
-        fits = isinstance(value, str) if name in _TEXTS else _is_number(value, whole=name in _WHOLE)
-        if not fits:
-            raise ValueError("no record")
-    record = Record(*row)
-    record.text.encode("latin-1")  # what is no byte makes a UnicodeEncodeError, which is a ValueError
-    return record
-
-
-def _is_number(value: object, *, whole: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        return False
-    return abs(value) <= NUMBER_MAX  # which is no number that is none
+        return _decode(datagram)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError("no records") from error
