@@ -51,6 +51,7 @@ def listening(*published, gauges, also):
         heard = len(gauges.seen)
         hub.publish(ENDED)
         news.close()
+        assert len(gauges.seen) == heard + 1  # at once: there may be no later turn
         hub.publish(ENDED)
         await asyncio.sleep(0)
         return news, heard

@@ -179,6 +179,12 @@ def test_a_chunk_that_is_cut_has_a_text_only_if_that_is_whole(cut):
     assert bool(text_of(said[:cut])) is (cut >= len(messages.query("SELECT 1 FROM orders")))
 
 
+def test_a_parse_that_is_cut_behind_its_text_is_none():
+    said = messages.parse("", "SELECT 1", [25])
+    assert text_of(said) == b"SELECT 1"
+    assert text_of(said[:-1]) == b""
+
+
 def test_beyond_so_many_messages_nobody_looks():
     assert text_of(messages.sync() * MESSAGES_MAX + messages.query("SELECT 1")) == b""
 

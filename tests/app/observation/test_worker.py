@@ -167,6 +167,15 @@ def test_a_worker_in_a_dead_ones_place_goes_on_with_its_totals(scene):
     assert found["seawall_proxy_clients"] == 0
 
 
+def test_no_total_falls_whatever_the_worker_says(scene):
+    pool = Pool(queries=5)
+    observer = scene.observer(fake_worker(pool))
+    for queries in (5, 2, 5, 6):
+        pool.queries = queries
+        observer.count()
+    assert total(scene.read(), "seawall_proxy_queries_total") == 6
+
+
 def test_workers_are_summed_up(scene):
     for number in range(2):
         worker = fake_worker(Pool(queries=3, idle=[1], servers=[1, 2]), number=number)
