@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 import zlib
 from typing import Final
 
@@ -83,6 +84,7 @@ class Block:
     def __init__(self, descriptor: int | None = None) -> None:
         if descriptor is None:
             descriptor = os.memfd_create("seawall", 0)
+            weakref.finalize(self, os.close, descriptor)
             os.ftruncate(descriptor, SIZE_BYTES)
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, SIZE_BYTES)

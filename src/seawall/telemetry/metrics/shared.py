@@ -20,7 +20,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 from typing import Final, cast
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from seawall.kernel.errors import UsageError
 from seawall.telemetry.metrics.cells import Cell, Gauge, Info
@@ -77,7 +77,7 @@ class Block:
         UsageError: If the inherited block has another layout.
     """
 
-    __slots__ = ("descriptor", "layout", "memory", "words")
+    __slots__ = ("__weakref__", "_closing", "descriptor", "layout", "memory", "words")
 
     def __init__(self, layout: Layout, descriptor: int | None = None) -> None:
         self.layout: Final = layout
@@ -98,13 +98,17 @@ class Block:
             raise UsageError(
                 "the shared block was made for other metrics: declare the same metrics in every process"
             )
+        self._closing: Final = finalize(self, os.close, descriptor)
         self.descriptor: Final = descriptor
         self.memory: Final = memoryview(mmap.mmap(descriptor, size))
         self.words: Final = Words(self.memory)
 
     def close(self) -> None:
-        """Give the descriptor back; the memory stays until the last cell in it is gone."""
-        os.close(self.descriptor)
+        """Give the descriptor back; the memory stays until the last cell in it is gone.
+
+        A block that nobody has any more is closed by itself.
+        """
+        self._closing()
 
     def retire(self, number: int) -> None:
         """Say that a row's worker is dead, as whoever reaped it knows: its gauges go, its totals stay."""
