@@ -1,5 +1,6 @@
 """What a worker counts into the shared block and passes on, with a real block and real sockets."""
 
+import os
 import pickle
 import socket
 import subprocess
@@ -297,11 +298,12 @@ def test_facts_that_no_record_can_be_made_of_are_counted_as_lost(scene):
 
 @pytest.mark.parametrize("spans", [True, False])
 def test_an_attachment_makes_the_observer_of_a_real_worker(scene, spans):
+    inherited = os.dup(scene.block.descriptor)
     made = WorkerAttachment(
-        block=scene.block.descriptor, channel=scene.channel.fileno(), workers=2, slow_s=0.5, spans=spans
+        block=inherited, channel=scene.channel.fileno(), workers=2, slow_s=0.5, spans=spans
     )
     attachment = pickle.loads(pickle.dumps(made))
-    assert attachment.descriptors == (scene.block.descriptor, scene.channel.fileno())
+    assert attachment.descriptors == (inherited, scene.channel.fileno())
     world = World()
     observer = attachment.attach(world.worker)
     scene.channel.detach()  # it is the observer's from now on
