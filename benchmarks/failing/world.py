@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -302,7 +301,6 @@ class World:
             replay=Replay(mode=ReplayMode.ON if replay else ReplayMode.OFF),
         )
         block = Block()
-        os.close(block.descriptor)  # it is mapped, and there are thousands of worlds
         self.worker = SimulatedWorker(told, 0, 1, block.row(0), b"key")
         self.worker.world = self
         self.worker.clock = self.clock
