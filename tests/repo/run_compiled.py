@@ -65,8 +65,10 @@ def fresh_environment() -> Path:
     python = place / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "pip>=25.1"], check=True)
-    # The data path needs what its extra brings.
-    subprocess.run([*pip, f"{compiled_wheel()}[proxy]", "--group", "test"], cwd=tree.ROOT, check=True)
+    # The data path needs what its extra brings, and tests of what is observed of it another one.
+    subprocess.run(
+        [*pip, f"{compiled_wheel()}[proxy,telemetry]", "--group", "test"], cwd=tree.ROOT, check=True
+    )
     return python
 
 
