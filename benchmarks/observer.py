@@ -87,7 +87,7 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(16, 10_000, 10)
+FULL = Sizes(12, 10_000, 10)
 QUICK = Sizes(5, 1_500, 1)
 
 

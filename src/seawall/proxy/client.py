@@ -30,7 +30,7 @@ from seawall.proxy.replay.journal import Journal
 from seawall.proxy.server import Server
 from seawall.proxy.speech import Speech
 from seawall.proxy.statements import CHANGING, COMMIT_BYTES, commits
-from seawall.proxy.worth import TRACE, Worth, ends_in_comment
+from seawall.proxy.worth import CROWDED, TRACE, Worth, ends_in_comment
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.exchange import QUERY_ALONE, bind_end, parse_end
 from seawall.wire.pgwire.framing import (
@@ -248,8 +248,8 @@ class Client(Speech):
     def refused(self, server: Server, body: bytes) -> None:
         """An error passed; a stale plan makes the statements be prepared afresh."""
         self.pool.errors += 1
-        if self.worth is None:
-            self.worth = Worth()
+        if self.worth is None or self.worth is CROWDED:
+            self.worth = Worth(traced=self.worth is CROWDED)
         self.worth.refusal = body
         if b"\0C0A000\0" in body and self.statements and self.rename:
             for statement in self.statements.values():

@@ -18,7 +18,7 @@ from seawall.proxy.naming import ATTACHED, CARRY_LIMIT, CLOSED, NAMING, STALLED,
 from seawall.proxy.owed import BOUND, DESCRIBED, EXECUTED, SYNCED
 from seawall.proxy.server import Server
 from seawall.proxy.statements import COMMIT_BYTES, COMMITS, commits, deallocated, effect, parse_glance
-from seawall.proxy.worth import TRACE, Worth
+from seawall.proxy.worth import CROWDED, TRACE, Worth
 from seawall.wire.pgwire import framing
 from seawall.wire.pgwire.classify import COMMIT_TEXTS
 from seawall.wire.pgwire.exchange import (
@@ -195,6 +195,9 @@ class Speech(Naming):
             text: the text, if it is not said.
             said: what has the text, if it is.
         """
+        if not self.worker.watch.roomy:
+            self.worth = CROWDED
+            return
         waits = server.status != IDLE and not (server.whole or server.entered)
         idle_s = CLOCK() - server.since if waits else 0.0
         self.worth = Worth(traced=True, text=text, said=said, idle_s=idle_s)

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from seawall.proxy.server import Server
-from seawall.proxy.worth import Worth
+from seawall.proxy.worth import CROWDED, Worth
 
 __all__ = ["FACTS_MAX", "FACTS_RESERVED", "Fact", "Watch"]
 
@@ -71,13 +71,15 @@ class Watch:
         limit: facts between two sweeps; 0 for none at all, when nobody watches.
     """
 
-    __slots__ = ("accepted", "dropped", "facts", "limit", "room", "slow_s")
+    __slots__ = ("accepted", "dropped", "facts", "limit", "room", "roomy", "slow_s")
 
     def __init__(self, slow_s: float = inf, limit: int = 0) -> None:
         self.slow_s: float = slow_s
         self.limit: int = limit
         self.room: int = limit - min(FACTS_RESERVED, limit // 4)
         """Of these, places for queries that have not failed."""
+        self.roomy: bool = self.room > 0
+        """Whether there is such a place."""
         self.facts: list[Fact] = []
         self.accepted: int = 0
         self.dropped: int = 0
@@ -91,6 +93,9 @@ class Watch:
         """A query is answered that was found worth a fact; see whether it is, and remember it."""
         worth: Worth = client.worth
         client.worth = None
+        if worth is CROWDED:
+            self.dropped += self.limit > 0
+            return
         if not self.limit:
             return
         error: bytes = worth.refusal
@@ -111,6 +116,7 @@ class Watch:
         at_once = server.since - max(began_at, server.fitted_at) < AT_ONCE_S
         client.waiting_since = server.fitted_at = 0.0
         self.accepted += 1
+        self.roomy = len(self.facts) + 1 < self.room
         self.facts.append(
             Fact(
                 now,
@@ -133,10 +139,12 @@ class Watch:
     def close(self) -> None:
         """Nobody looks on any more."""
         self.limit = 0
+        self.roomy = False
         self.facts = []
 
     def take(self) -> list[Fact]:
         """What has come together since the last time."""
         facts = self.facts
         self.facts = []
+        self.roomy = self.limit > 0
         return facts

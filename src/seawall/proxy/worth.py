@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["TRACE", "Worth", "ends_in_comment"]
+__all__ = ["CROWDED", "TRACE", "Worth", "ends_in_comment"]
 
 TRACE: Final = b"traceparent='"
 """What a comment with a trace's context has in it (sqlcommenter's form of W3C Trace Context)."""
@@ -35,6 +35,10 @@ class Worth:
         self.idle_s: float = idle_s
         self.refusal: bytes = b""
         """The body of the ErrorResponse that it was answered with."""
+
+
+CROWDED: Final = Worth(traced=True)
+"""Stands for all queries of a trace that there is no room for, unless they fail; it is never changed."""
 
 
 def ends_in_comment(query: bytes, size: int) -> bool:
