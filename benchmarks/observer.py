@@ -4,14 +4,17 @@
 looked on, over that of the same proxy that isn't, pgbench before both. Both run at the same time on one core,
 the server, both pgbench, the collector and both supervisors on another; the ratio is taken within a round.
 
-- *healthy*: a tenth of the queries belongs to sampled traces, spans are sent, metrics scraped each second;
+- *healthy*: spans are enabled, slow and failed queries are looked for, metrics are scraped each second;
 - *blocked*: the same while the supervisor is stopped, so that nobody reads what the worker passes on;
 - *crashing*: the same with an observer that fails whenever it is called;
 - *flooded*: every query belongs to a sampled trace, which is many times what there is room for.
+
+``--traced N`` has N of a hundred queries belong to sampled traces in the first three, too.
 """
 
 from __future__ import annotations
 
+import argparse
 import http.server
 import os
 import signal
@@ -25,11 +28,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import harness, interpreter
+from benchmarks import harness, interpreter, journal
 from benchmarks.failing import onlooker
 from benchmarks.failing.front import Front, NoFrontError, Options, front
 from benchmarks.harness import Figure, Run, median_interval
-from benchmarks.journal import builds, options
 from benchmarks.proxying import load, processes
 from benchmarks.proxying.cluster import Cluster, NoServerError, cluster
 from benchmarks.proxying.endpoints import Build, Endpoint
@@ -64,7 +66,7 @@ class State:
     """
 
     name: str
-    share: int = 10
+    share: int = 0
     how: str = onlooker.WELL
     stopped: bool = False
 
@@ -87,7 +89,7 @@ class Sizes:
     scale: int
 
 
-FULL = Sizes(12, 10_000, 10)
+FULL = Sizes(11, 10_000, 10)
 QUICK = Sizes(5, 1_500, 1)
 
 
@@ -182,11 +184,19 @@ def stopped(process: int, *, really: bool) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this benchmark has."""
+    journal.options(parser)
+    parser.add_argument("--traced", type=int, default=0, metavar="N", help="of a hundred queries, see above")
+
+
 def measure(
     run: Run, sizes: Sizes, build: Build, state: State, found: dict[str, Front], script: Path
 ) -> None:
     """Add the figures of one state of one build."""
-    script.write_text(LOAD.replace(":scale", str(sizes.scale)).replace(":share", str(state.share)))
+    script.write_text(
+        LOAD.replace(":scale", str(sizes.scale)).replace(":share", str(max(state.share, run.options.traced)))
+    )
     for protocol in PROTOCOLS:
         kind = load.Kind(state.name, protocol, several=True)
         arms = {
@@ -224,7 +234,7 @@ def body(run: Run) -> None:
                 "interpreter": interpreter.described(),
                 **harness.versions(["uvloop", "opentelemetry-api"]),
             }
-            for build in builds(run, Path(folder) / "compiled"):
+            for build in journal.builds(run, Path(folder) / "compiled"):
                 for state in STATES:
                     with pair(server, build, state, where) as found:
                         workers = [
